@@ -1,0 +1,82 @@
+"""What became of a claim. ``core.retry`` decides, ``Store.settle`` records."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+#: Dead-letter reasons. Free text may follow in ``Dead.detail``, never in ``Dead.reason``.
+EXHAUSTED = "max_attempts"
+WORKER_LOST = "worker_lost"
+UNDECODABLE = "undecodable"
+RESULT_UNSERIALISABLE = "result_unserialisable"
+NOT_RETRYABLE = "not_retryable"
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One run of a message: who, when (seconds since the epoch), and how it failed, if it did.
+
+    ``error`` is the dotted path of the exception's class, ``traceback`` its text without locals.
+    """
+
+    worker: str
+    started_at: float
+    error: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(slots=True)
+class Done:
+    """It returned. ``value`` is the packed return value; ``ttl`` 0 keeps no result."""
+
+    history: bytes
+    value: bytes | None = None
+    ttl: float = 0.0
+
+
+@dataclass(slots=True)
+class Retry:
+    """Run it again ``delay`` seconds from now, by the store's clock."""
+
+    history: bytes
+    delay: float
+
+
+@dataclass(slots=True)
+class Release:
+    """Put it back as it was: the attempt does not count. ``delay`` in seconds."""
+
+    delay: float = 0.0
+
+
+@dataclass(slots=True)
+class Dead:
+    """Give up on it: a dead letter with its reason."""
+
+    history: bytes
+    reason: str
+
+
+Outcome = Done | Retry | Release | Dead
+
+
+def dump_history(attempts: list[Attempt]) -> bytes:
+    """Attempts as compact JSON, the form in which every store keeps them."""
+    return orjson.dumps(
+        [
+            [a.worker, a.started_at]
+            if a.error is None
+            else [a.worker, a.started_at, a.error, a.traceback]
+            for a in attempts
+        ]
+    )
+
+
+def load_history(raw: bytes | None) -> list[Attempt]:
+    """Read attempts back; damaged history is dropped, for it must never cost the message."""
+    try:
+        rows: Any = orjson.loads(raw) if raw else []
+        return [Attempt(*row) for row in rows]
+    except (orjson.JSONDecodeError, TypeError):
+        return []

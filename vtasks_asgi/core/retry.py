@@ -1,0 +1,74 @@
+"""When to try again: exponential backoff with jitter, and two separate budgets.
+
+Failures (the task raised) count against ``max_attempts``; crashes (the worker vanished) count
+against ``max_rescues``. The first crash is rescued at once; from the second on the message waits
+at least ``CRASH_PAUSE`` seconds, because a poison task must not kill a server faster than the
+server's supervisor is willing to restart it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vtasks_asgi.core.outcome import EXHAUSTED, WORKER_LOST, Dead, Retry
+
+DEFAULT_MAX_ATTEMPTS = 3
+DEFAULT_MAX_RESCUES = 3
+CRASH_PAUSE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Seconds to wait before attempt n+1: ``base * factor**(n-1)``, at most ``maximum``.
+
+    ``jitter`` is the share of the delay that is random: 0.5 gives 50-100 % of it ("equal jitter",
+    AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
+    """
+
+    base: float = 5.0
+    factor: float = 3.0
+    maximum: float = 3600.0
+    jitter: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (self.base >= 0 and self.factor >= 1 and self.maximum >= self.base):
+            raise ValueError("backoff needs base >= 0, factor >= 1 and maximum >= base")
+        if not 0 <= self.jitter <= 1:
+            raise ValueError("backoff jitter must be between 0 and 1")
+
+    def delay(self, failures: int, random: Callable[[], float]) -> float:
+        """The wait after the n-th failure (n from 1); ``random`` returns [0, 1)."""
+        exponent = min(failures - 1, 64)
+        full = min(self.base * self.factor**exponent, self.maximum)
+        return full * (1 - self.jitter * random())
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The two budgets and the backoff of one task."""
+
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    max_rescues: int = DEFAULT_MAX_RESCUES
+    backoff: Backoff = Backoff()
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise ValueError("max_attempts must be at least 1")
+        if self.max_rescues < 0:
+            raise ValueError("max_rescues must be 0 or more")
+
+
+def after_failure(
+    policy: RetryPolicy, *, attempt: int, crashes: int, history: bytes, random: Callable[[], float]
+) -> Retry | Dead:
+    """The task raised. ``attempt`` counts every claim, crashed ones included."""
+    failures = attempt - crashes
+    if failures >= policy.max_attempts:
+        return Dead(history, EXHAUSTED)
+    return Retry(history, policy.backoff.delay(failures, random))
+
+
+def after_crash(max_rescues: int, *, crashes: int, history: bytes) -> Retry | Dead:
+    """The worker vanished for the ``crashes``-th time while it held the message."""
+    if crashes > max_rescues:
+        return Dead(history, WORKER_LOST)
+    return Retry(history, 0.0 if crashes <= 1 else CRASH_PAUSE * 2.0 ** min(crashes - 2, 10))

@@ -1,0 +1,239 @@
+"""The storage contract. Each verb takes many messages and is one atomic step per queue.
+
+No verb retries, logs or sleeps; policy never lives here. ``store.memory`` is the reference: the
+specification in dicts. A store reads its own server's clock wherever leases and due times are
+compared. ``extend`` and ``push_sync`` block and may be called from any thread; everything else is
+awaited on the loop that opened the store. A driver's errors surface as ``StoreError``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from vtasks_asgi.core.message import Message
+from vtasks_asgi.core.outcome import Outcome
+
+
+class State(StrEnum):
+    """Where a message is. ``DONE`` exists only while its result is kept."""
+
+    READY = "ready"
+    DELAYED = "delayed"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+
+
+@dataclass(slots=True)
+class Receipt:
+    """The answer to a push. ``stored`` is False when a message of that id was already there."""
+
+    id: str
+    stored: bool = True
+
+
+@dataclass(slots=True)
+class Claim:
+    """A message in hand.
+
+    ``token`` fences ``extend`` and ``settle``: it differs for every claim of the same message.
+    ``attempt`` counts claims, this one included; ``crashes`` those whose worker vanished.
+    ``lost_worker`` and ``lost_at`` are set by ``reclaim`` only: who held it, and since when.
+    ``handle`` is the store's own reference to the message, opaque to everybody else.
+    """
+
+    id: str
+    queue: str
+    body: bytes
+    priority: int
+    token: str
+    attempt: int
+    crashes: int = 0
+    history: bytes | None = None
+    lost_worker: str | None = None
+    lost_at: float | None = None
+    handle: Any = None
+
+
+@dataclass(slots=True)
+class Claimed:
+    """What ``claim`` found. ``next_due`` is in seconds from now, None when nothing is delayed."""
+
+    claims: list[Claim]
+    next_due: float | None = None
+
+
+@dataclass(slots=True)
+class Settlement:
+    """A claim and what became of it, to be written back."""
+
+    claim: Claim
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Settled:
+    """What ``settle`` could not write (``lost``: the lease had passed on), and what it evicted.
+
+    ``evicted`` counts dead letters dropped to keep a queue's dead letters under the cap.
+    """
+
+    lost: list[Claim] = field(default_factory=list)
+    evicted: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Ticks:
+    """The store's clock, and the last tick recorded of each schedule it knows."""
+
+    now: float
+    last: dict[str, float]
+
+
+@dataclass(slots=True)
+class Record:
+    """One message as an onlooker sees it, whatever its state. Times are epoch seconds.
+
+    ``worker`` and ``started_at`` belong to the claim in progress; earlier attempts, and for
+    finished messages all attempts, are in ``history``.
+    """
+
+    id: str
+    queue: str
+    state: State
+    body: bytes
+    priority: int = 0
+    run_at: float | None = None
+    attempt: int = 0
+    crashes: int = 0
+    history: bytes | None = None
+    worker: str | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    value: bytes | None = None
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class QueueStats:
+    """One queue in numbers. ``oldest_ready`` is the age in seconds of the longest-waiting one."""
+
+    ready: int = 0
+    delayed: int = 0
+    running: int = 0
+    dead: int = 0
+    oldest_ready: float | None = None
+
+
+class Store(Protocol):
+    """What a backend and a runtime ask of a queue's storage engine."""
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            StoreUnavailable: now, or not yet (migrations missing); calling again is legal.
+        """
+
+    async def aclose(self) -> None:
+        """Let go of every connection. Legal when never opened, and twice."""
+
+    async def push(self, messages: Sequence[Message]) -> list[Receipt]:
+        """Store messages durably; one receipt each, in order. Idempotent by id."""
+        ...
+
+    def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
+        """``push`` from the caller's thread; on a database, inside the caller's transaction."""
+        ...
+
+    async def ticks(self, schedules: Sequence[str]) -> Ticks:
+        """The store's time, and the last tick of those schedules that have one."""
+        ...
+
+    async def push_tick(self, schedule: str, at: float, message: Message | None) -> bool:
+        """Record the tick ``at`` and push its message, both or neither.
+
+        Only if ``at`` is later than the last recorded tick; whoever is second gets False and
+        stores nothing. ``message`` None records a tick without firing.
+        """
+        ...
+
+    async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
+        """Take up to ``limit`` due messages: by priority, highest first, then oldest first.
+
+        Messages whose time has come are promoted within the same step. Each one taken has its
+        attempt counted and a new token, and is held for ``lease`` seconds.
+        """
+        ...
+
+    def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
+        """Hold these for ``lease`` more seconds from now; returns those already lost.
+
+        Blocking, from any thread: leases must be renewed while the event loop is blocked.
+        """
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Settled:
+        """Write outcomes back, fenced by each claim's token. Settling twice is a loss, no error."""
+        ...
+
+    async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
+        """Take over up to ``limit`` expired leases, each with a new token and one more crash.
+
+        ``attempt`` is not counted again: what was lost had been counted when it was claimed.
+        """
+        ...
+
+    async def wait(self, queues: Sequence[str], timeout: float) -> None:
+        """Sleep until there may be work, at most ``timeout`` seconds. A hint: early is legal."""
+
+
+class Inspector(Protocol):
+    """What admin, metrics and commands ask. Reading never blocks claims."""
+
+    async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+        """Numbers for each of these queues, empty ones included."""
+        ...
+
+    async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
+        """The records of those ids that exist."""
+        ...
+
+    def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
+        """``lookup`` from the caller's thread; on a database, inside its transaction."""
+        ...
+
+    async def browse(
+        self, queue: str, state: State, *, limit: int, cursor: str | None = None
+    ) -> tuple[list[Record], str | None]:
+        """A page of records of one state, and the cursor of the next page, None at the end."""
+        ...
+
+    async def requeue(self, ids: Sequence[str]) -> int:
+        """Make dead letters ready again, attempts and crashes at zero; how many there were."""
+        ...
+
+    async def purge(self, queue: str, state: State, *, before: float | None = None) -> int:
+        """Delete all of one state (never ``RUNNING``); with ``before``, only older ones."""
+        ...
+
+    async def prune(self, limit: int) -> int:
+        """Delete up to ``limit`` results whose time to live is over; how many there were."""
+        ...
+
+
+class FullStore(Store, Inspector, Protocol):
+    """Every store of this package is both."""
+
+
+#: A finer grain than this is lost in JSON and in databases alike (seconds).
+RESOLUTION = 1e-6
+
+
+def by_queue(messages: Sequence[Message]) -> Mapping[str, list[Message]]:
+    """Group messages by queue, keeping their order."""
+    groups: dict[str, list[Message]] = {}
+    for message in messages:
+        groups.setdefault(message.queue, []).append(message)
+    return groups
