@@ -1,0 +1,122 @@
+"""The tables. Stores write them with their own SQL; nothing may call ``save()`` on a message,
+for after a concurrent delete it would insert the row again.
+
+All times are seconds since the epoch. A message's state is the table it is in, and within
+``Message`` its ``state`` column; the partial indexes keep each state's index as small as the state.
+"""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+READY, DELAYED, RUNNING = 0, 1, 2
+
+
+class Message(models.Model):
+    """A live message: ready, delayed or running."""
+
+    class State(models.IntegerChoices):
+        READY = READY, pgettext_lazy("Task", "Ready")
+        DELAYED = DELAYED, pgettext_lazy("Task", "Delayed")
+        RUNNING = RUNNING, pgettext_lazy("Task", "Running")
+
+    seq = models.BigAutoField(primary_key=True)
+    uid = models.CharField(max_length=64, unique=True)
+    queue = models.CharField(max_length=100)
+    state = models.SmallIntegerField(choices=State)
+    priority = models.SmallIntegerField()
+    created_at = models.FloatField()
+    run_at = models.FloatField(null=True)
+    attempt = models.IntegerField()
+    crashes = models.IntegerField()
+    token = models.CharField(max_length=40, null=True)
+    worker = models.CharField(max_length=100, null=True)
+    started_at = models.FloatField(null=True)
+    lease_until = models.FloatField(null=True)
+    body = models.BinaryField()
+    history = models.BinaryField(null=True)
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        indexes = [
+            models.Index(
+                "queue",
+                models.F("priority").desc(),
+                "seq",
+                condition=models.Q(state=READY),
+                name="vtasks_message_ready",
+            ),
+            models.Index(
+                fields=["queue", "run_at"],
+                condition=models.Q(state=DELAYED),
+                name="vtasks_message_delayed",
+            ),
+            models.Index(
+                fields=["queue", "lease_until"],
+                condition=models.Q(state=RUNNING),
+                name="vtasks_message_running",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.uid
+
+
+class Result(models.Model):
+    """A message that returned, for as long as its result is kept."""
+
+    seq = models.BigAutoField(primary_key=True)
+    uid = models.CharField(max_length=64, unique=True)
+    queue = models.CharField(max_length=100)
+    priority = models.SmallIntegerField()
+    body = models.BinaryField()
+    value = models.BinaryField(null=True)
+    history = models.BinaryField(null=True)
+    finished_at = models.FloatField()
+    expires_at = models.FloatField()
+
+    class Meta:
+        verbose_name = _("result")
+        verbose_name_plural = _("results")
+        indexes = [models.Index(fields=["expires_at"], name="vtasks_result_expires")]
+
+    def __str__(self) -> str:
+        return self.uid
+
+
+class DeadLetter(models.Model):
+    """A message given up on, and why."""
+
+    seq = models.BigAutoField(primary_key=True)
+    uid = models.CharField(max_length=64, unique=True)
+    queue = models.CharField(max_length=100)
+    priority = models.SmallIntegerField()
+    attempt = models.IntegerField()
+    crashes = models.IntegerField()
+    body = models.BinaryField()
+    history = models.BinaryField(null=True)
+    reason = models.CharField(max_length=200)
+    finished_at = models.FloatField()
+
+    class Meta:
+        verbose_name = _("dead letter")
+        verbose_name_plural = _("dead letters")
+        indexes = [models.Index(fields=["queue", "seq"], name="vtasks_deadletter_queue")]
+
+    def __str__(self) -> str:
+        return self.uid
+
+
+class Tick(models.Model):
+    """The last tick of a schedule; whoever moves it forward has the right to fire."""
+
+    schedule = models.CharField(max_length=200, primary_key=True)
+    at = models.FloatField()
+
+    class Meta:
+        verbose_name = _("tick")
+        verbose_name_plural = _("ticks")
+
+    def __str__(self) -> str:
+        return self.schedule

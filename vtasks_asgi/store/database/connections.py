@@ -1,0 +1,72 @@
+"""Connections of our own to the SQLite file Django uses, and its errors in our words."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import Error as DjangoDatabaseError
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from vtasks_asgi.core.errors import StoreError, StoreUnavailable
+
+#: A page of 4 KiB times this is how large the write-ahead log grows before it is folded back.
+CHECKPOINT_PAGES = 4000
+
+
+def connect(alias: str) -> sqlite3.Connection:
+    """A raw connection with Django's own parameters: WAL, autocommit, usable from one thread.
+
+    Raises:
+        StoreUnavailable: the file cannot be opened.
+        StoreError: the database is in memory, where no second connection can follow.
+    """
+    wrapper: BaseDatabaseWrapper = connections[alias].copy()
+    if wrapper.is_in_memory_db():  # type: ignore[attr-defined]
+        raise StoreError(
+            f"DATABASES[{alias!r}] is an in-memory SQLite database, which a worker cannot share;"
+            " give it a file name"
+        )
+    with mapped_errors():
+        raw: sqlite3.Connection = wrapper.get_new_connection(wrapper.get_connection_params())
+        raw.execute("PRAGMA busy_timeout = 0")  # the writer waits with jitter instead
+        _use_wal(raw)
+        raw.execute("PRAGMA synchronous = NORMAL")
+        raw.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    return raw
+
+
+def _use_wal(raw: sqlite3.Connection) -> None:
+    (mode,) = raw.execute("PRAGMA journal_mode").fetchone()
+    if mode != "wal":
+        raw.execute("PRAGMA busy_timeout = 5000")
+        raw.execute("PRAGMA journal_mode = WAL")
+        raw.execute("PRAGMA busy_timeout = 0")
+
+
+def check_tables(raw: sqlite3.Connection) -> None:
+    """Raise StoreUnavailable when the migrations have not run."""
+    try:
+        raw.execute("SELECT 1 FROM vtasks_message LIMIT 0")
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
+        raise StoreUnavailable(
+            "the tables are missing: add 'vtasks_asgi.db' to INSTALLED_APPS and run"
+            " 'manage.py migrate'"
+        ) from error
+
+
+def is_busy(error: sqlite3.OperationalError) -> bool:
+    """Somebody else holds the lock: worth waiting for."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """SQLite's and Django's database errors as StoreUnavailable, with their text."""
+    try:
+        yield
+    except (sqlite3.Error, DjangoDatabaseError) as error:
+        raise StoreUnavailable(f"SQLite: {error}") from error

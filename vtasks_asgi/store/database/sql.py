@@ -1,0 +1,285 @@
+"""The SQLite verbs as functions of a raw connection inside an open write transaction.
+
+Nothing here begins, commits, waits or reads a clock: ``now`` is an argument (epoch seconds).
+The same functions run on the writer's connection and on Django's, inside the caller's
+transaction.
+"""
+
+from collections.abc import Sequence
+from secrets import token_hex
+from sqlite3 import Connection
+from typing import Any
+
+from vtasks_asgi.core.message import Message
+from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
+from vtasks_asgi.store.base import Claim, Claimed, Receipt, Settled, Settlement
+
+READY, DELAYED, RUNNING = 0, 1, 2
+
+#: Delayed messages promoted within one claim; a larger backlog follows with the next ones.
+PROMOTE_LIMIT = 10_000
+
+# A finished message keeps its id as long as its result or dead letter is kept.
+_PUSH = """
+INSERT INTO vtasks_message
+    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body)
+SELECT :uid, :queue, :state, :priority, :now, :run_at, 0, 0, :body
+WHERE NOT EXISTS (SELECT 1 FROM vtasks_result WHERE uid = :uid)
+  AND NOT EXISTS (SELECT 1 FROM vtasks_deadletter WHERE uid = :uid)
+ON CONFLICT (uid) DO NOTHING
+"""
+
+_TICK = """
+INSERT INTO vtasks_tick (schedule, at) VALUES (?, ?)
+ON CONFLICT (schedule) DO UPDATE SET at = excluded.at WHERE excluded.at > vtasks_tick.at
+"""
+
+_NEXT_DUE = "SELECT min(run_at) FROM vtasks_message WHERE queue = ? AND state = 1"
+
+_PROMOTE = """
+UPDATE vtasks_message SET state = 0 WHERE seq IN (
+    SELECT seq FROM vtasks_message WHERE queue = ? AND state = 1 AND run_at <= ?
+    ORDER BY run_at LIMIT ?)
+"""
+
+_CLAIM = """
+UPDATE vtasks_message
+SET state = 2, attempt = attempt + 1, token = ?, worker = ?, started_at = ?, lease_until = ?
+WHERE seq IN (
+    SELECT seq FROM vtasks_message WHERE queue = ? AND state = 0
+    ORDER BY priority DESC, seq LIMIT ?)
+RETURNING seq, uid, priority, attempt, crashes, body, history
+"""
+
+_EXTEND = "UPDATE vtasks_message SET lease_until = ? WHERE seq = ? AND token = ?"
+
+_DELETE = "DELETE FROM vtasks_message WHERE seq = ? AND token = ?"
+
+_RESULT = """
+INSERT INTO vtasks_result
+    (uid, queue, priority, body, value, history, finished_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_BURY = """
+INSERT INTO vtasks_deadletter
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_EVICT = """
+DELETE FROM vtasks_deadletter WHERE seq IN (
+    SELECT seq FROM vtasks_deadletter WHERE queue = ? ORDER BY seq DESC LIMIT -1 OFFSET ?)
+"""
+
+_LET_GO = "token = NULL, worker = NULL, started_at = NULL, lease_until = NULL"
+
+_RETRY = f"""
+UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, history = ?
+WHERE seq = ? AND token = ?
+"""
+
+_RELEASE = f"""
+UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, attempt = attempt - 1
+WHERE seq = ? AND token = ?
+"""
+
+_EXPIRED = """
+SELECT seq, worker, started_at FROM vtasks_message
+WHERE queue = ? AND state = 2 AND lease_until <= ? ORDER BY lease_until LIMIT ?
+"""
+
+_RECLAIM = """
+UPDATE vtasks_message
+SET crashes = crashes + 1, token = ?, worker = ?, started_at = ?, lease_until = ?
+WHERE seq = ? RETURNING seq, uid, priority, attempt, crashes, body, history
+"""
+
+
+def push(conn: Connection, messages: Sequence[Message], now: float) -> list[Receipt]:
+    """Insert all; a receipt each. The per-message answer is worked out only when one was there."""
+    rows = [_push_row(message, now) for message in messages]
+    if len(rows) > 1:
+        conn.execute("SAVEPOINT vtasks_push")
+        if conn.executemany(_PUSH, rows).rowcount == len(rows):
+            conn.execute("RELEASE vtasks_push")
+            return [Receipt(message.id) for message in messages]
+        conn.execute("ROLLBACK TO vtasks_push")
+        conn.execute("RELEASE vtasks_push")
+    return [Receipt(row["uid"], conn.execute(_PUSH, row).rowcount == 1) for row in rows]
+
+
+def _push_row(message: Message, now: float) -> dict[str, Any]:
+    delayed = message.run_at is not None and message.run_at > now
+    return {
+        "uid": message.id,
+        "queue": message.queue,
+        "state": DELAYED if delayed else READY,
+        "priority": message.priority,
+        "now": now,
+        "run_at": message.run_at,
+        "body": message.body,
+    }
+
+
+def push_tick(
+    conn: Connection, schedule: str, at: float, message: Message | None, now: float
+) -> bool:
+    """Move the tick forward and push; False, and nothing, when somebody was there before."""
+    if conn.execute(_TICK, (schedule, at)).rowcount != 1:
+        return False
+    if message is not None:
+        push(conn, [message], now)
+    return True
+
+
+def due(conn: Connection, queue: str, now: float) -> Claimed | None:
+    """The answer to a claim when nothing is due, else None. Reads only."""
+    ready = "SELECT 1 FROM vtasks_message WHERE queue = ? AND state = 0 LIMIT 1"
+    if conn.execute(ready, (queue,)).fetchone():
+        return None
+    (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
+    if next_due is None:
+        return Claimed([])
+    return None if next_due <= now else Claimed([], next_due - now)
+
+
+def claim(
+    conn: Connection, queue: str, limit: int, worker: str, lease: float, now: float
+) -> Claimed:
+    """Promote what is due, then take the best ``limit`` messages."""
+    (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
+    if next_due is not None and next_due <= now:
+        conn.execute(_PROMOTE, (queue, now, PROMOTE_LIMIT))
+        (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
+    token = token_hex(8)
+    rows = conn.execute(_CLAIM, (token, worker, now, now + lease, queue, limit)).fetchall()
+    rows.sort(key=_by_priority)  # RETURNING promises no order
+    claims = [_claim(queue, token, row) for row in rows]
+    return Claimed(claims, None if next_due is None else max(0.0, next_due - now))
+
+
+def _by_priority(row: tuple[Any, ...]) -> tuple[int, int]:
+    return -row[2], row[0]
+
+
+def _claim(queue: str, token: str, row: tuple[Any, ...]) -> Claim:
+    seq, uid, priority, attempt, crashes, body, history = row
+    return Claim(
+        uid, queue, body, priority, token, attempt, crashes, history, None, None, seq
+    )
+
+
+def extend(conn: Connection, claims: Sequence[Claim], lease: float, now: float) -> list[Claim]:
+    """Push the leases' ends forward; returns the claims whose token no longer holds."""
+    return [
+        claim
+        for claim in claims
+        if conn.execute(_EXTEND, (now + lease, claim.handle, claim.token)).rowcount != 1
+    ]
+
+
+def settle(
+    conn: Connection, settlements: Sequence[Settlement], cap: int, now: float
+) -> Settled:
+    """Write every outcome whose token still holds."""
+    settled = Settled()
+    done = [s for s in settlements if type(s.outcome) is Done]
+    if done:
+        settled.lost = _finish(conn, done, now)
+    buried = set()
+    for settlement in settlements:
+        claim, outcome = settlement.claim, settlement.outcome
+        if type(outcome) is Done:
+            continue
+        if not _let_go(conn, claim, outcome, now):
+            settled.lost.append(claim)
+        elif type(outcome) is Dead:
+            buried.add(claim.queue)
+    for queue in buried:
+        if evicted := conn.execute(_EVICT, (queue, cap)).rowcount:
+            settled.evicted[queue] = evicted
+    return settled
+
+
+def _finish(conn: Connection, done: Sequence[Settlement], now: float) -> list[Claim]:
+    """Delete the messages in bulk; only when one token fails, find out which, one by one."""
+    lost: list[Claim] = []
+    keys = [(s.claim.handle, s.claim.token) for s in done]
+    conn.execute("SAVEPOINT vtasks_finish")
+    if conn.executemany(_DELETE, keys).rowcount != len(keys):
+        conn.execute("ROLLBACK TO vtasks_finish")
+        held = []
+        for settlement, key in zip(done, keys, strict=True):
+            if conn.execute(_DELETE, key).rowcount:
+                held.append(settlement)
+            else:
+                lost.append(settlement.claim)
+        done = held
+    conn.execute("RELEASE vtasks_finish")
+    rows = [_result_row(s.claim, s.outcome, now) for s in done if s.outcome.ttl > 0]  # type: ignore[union-attr,arg-type]
+    if rows:
+        conn.executemany(_RESULT, rows)
+    return lost
+
+
+def _result_row(claim: Claim, outcome: Done, now: float) -> tuple[Any, ...]:
+    return (
+        claim.id,
+        claim.queue,
+        claim.priority,
+        claim.body,
+        outcome.value,
+        outcome.history,
+        now,
+        now + outcome.ttl,
+    )
+
+
+def _let_go(
+    conn: Connection, claim: Claim, outcome: Retry | Release | Dead | Done, now: float
+) -> bool:
+    """Write one outcome that is not Done; False when the token no longer holds."""
+    key = (claim.handle, claim.token)
+    if isinstance(outcome, Dead):
+        if conn.execute(_DELETE, key).rowcount != 1:
+            return False
+        conn.execute(
+            _BURY,
+            (
+                claim.id,
+                claim.queue,
+                claim.priority,
+                claim.attempt,
+                claim.crashes,
+                claim.body,
+                outcome.history,
+                outcome.reason,
+                now,
+            ),
+        )
+        return True
+    assert isinstance(outcome, Retry | Release)
+    wait = (DELAYED, now + outcome.delay) if outcome.delay > 0 else (READY, None)
+    if isinstance(outcome, Retry):
+        return conn.execute(_RETRY, (*wait, outcome.history, *key)).rowcount == 1
+    return conn.execute(_RELEASE, (*wait, *key)).rowcount == 1
+
+
+def expired(conn: Connection, queue: str, now: float) -> list[Claim] | None:
+    """The answer to a reclaim when no lease has expired, else None. Reads only."""
+    return None if conn.execute(_EXPIRED, (queue, now, 1)).fetchone() else []
+
+
+def reclaim(
+    conn: Connection, queue: str, limit: int, worker: str, lease: float, now: float
+) -> list[Claim]:
+    """Take over expired leases; each claim names who lost it, and since when it was held."""
+    token = token_hex(8)
+    claims = []
+    for seq, lost_worker, lost_at in conn.execute(_EXPIRED, (queue, now, limit)).fetchall():
+        values = (token, worker, now, now + lease, seq)
+        claim = _claim(queue, token, conn.execute(_RECLAIM, values).fetchone())
+        claim.lost_worker, claim.lost_at = lost_worker, lost_at
+        claims.append(claim)
+    return claims

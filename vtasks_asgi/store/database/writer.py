@@ -1,0 +1,197 @@
+"""One thread, one connection, all writes: jobs that wait together share a transaction.
+
+A job is a function of the raw connection. It may bring a ``peek``, a read that can answer it
+without a transaction. When a job of a shared transaction fails, the transaction is rolled back and
+every job runs again alone, so that an error reaches exactly the caller it concerns.
+"""
+
+import asyncio
+import queue
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from vtasks_asgi.core.errors import StoreError, StoreUnavailable
+from vtasks_asgi.store.database.connections import check_tables, connect, is_busy, mapped_errors
+
+type Work[T] = Callable[[sqlite3.Connection], T]
+
+#: Jobs of one transaction at the most: bounds how long other processes wait for the lock.
+SHARE_LIMIT = 64
+#: Seconds a job waits for another process's lock before StoreUnavailable.
+BUSY_LIMIT = 20.0
+_PAUSE_FIRST, _PAUSE_LAST = 0.0005, 0.02
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Work[Any]
+    peek: Work[Any] | None
+    future: "asyncio.Future[Any] | Future[Any]"
+    loop: asyncio.AbstractEventLoop | None
+    result: Any = None
+    error: BaseException | None = None
+
+    def attempt(self, conn: sqlite3.Connection) -> None:
+        try:
+            with mapped_errors():
+                self.result, self.error = self.work(conn), None
+        except Exception as error:  # noqa: BLE001 - carried to the caller, whatever it is
+            self.error = error
+
+
+class Writer:
+    """Start it, hand it jobs from any thread, close it. Not reusable after ``close``."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._opened: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name=f"vtasks-writer-{alias}", daemon=True)
+
+    def start(self) -> "Future[None]":
+        """Begin; the future tells when the connection stands, or why not."""
+        self._thread.start()
+        return self._opened
+
+    def submit[T](self, work: Work[T], peek: Work[T | None] | None = None) -> "asyncio.Future[T]":
+        """From the event loop: run ``work`` in a committed transaction, or answer with ``peek``."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._put(_Job(work, peek, future, loop))
+        return future
+
+    def call[T](self, work: Work[T]) -> T:
+        """From any other thread: the same, blocking."""
+        future: Future[T] = Future()
+        self._put(_Job(work, None, future, None))
+        return future.result(timeout=BUSY_LIMIT + 5)
+
+    def close(self) -> None:
+        """Finish the jobs at hand, then end the thread; blocks."""
+        self._closed = True
+        self._jobs.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout=BUSY_LIMIT)
+
+    def _put(self, job: _Job) -> None:
+        if self._closed or not self._thread.is_alive():
+            raise StoreUnavailable("the store is not open")
+        self._jobs.put(job)
+
+    # -- the thread
+
+    def _run(self) -> None:
+        try:
+            conn = connect(self._alias)
+            check_tables(conn)
+        except (StoreError, sqlite3.Error) as error:
+            self._opened.set_exception(error)
+            return
+        self._opened.set_result(None)
+        while True:
+            jobs, last = self._take()
+            self._serve(conn, jobs)
+            if last:
+                break
+        conn.close()
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        """All jobs that wait now, at least one; True when no more will come."""
+        first = self._jobs.get()
+        if first is None:
+            return [], True
+        jobs = [first]
+        while len(jobs) < SHARE_LIMIT:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                return jobs, True
+            jobs.append(job)
+        return jobs, False
+
+    def _serve(self, conn: sqlite3.Connection, jobs: list[_Job]) -> None:
+        writes = [job for job in jobs if not _peeked(conn, job)]
+        if writes:
+            _transact(conn, writes)
+            if len(writes) > 1 and any(job.error for job in writes):
+                for job in writes:
+                    _transact(conn, [job])
+        _deliver(jobs)
+
+
+def _peeked(conn: sqlite3.Connection, job: _Job) -> bool:
+    if job.peek is None:
+        return False
+    try:
+        job.result = job.peek(conn)
+    except sqlite3.Error:
+        return False  # the write that follows meets the same error and reports it
+    return job.result is not None
+
+
+def _transact(conn: sqlite3.Connection, jobs: list[_Job]) -> None:
+    """One transaction for all of them: committed as a whole, or none of it."""
+    try:
+        _patiently(conn, "BEGIN IMMEDIATE")
+        for job in jobs:
+            job.attempt(conn)
+            if job.error:
+                break
+        if any(job.error for job in jobs):
+            conn.execute("ROLLBACK")
+        else:
+            _patiently(conn, "COMMIT")
+    except sqlite3.Error as error:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        for job in jobs:
+            job.error = StoreUnavailable(f"SQLite: {error}")
+
+
+def _patiently(conn: sqlite3.Connection, statement: str) -> None:
+    """Wait for the lock with jitter: SQLite's own busy handler lets some processes starve."""
+    deadline, pause = time.monotonic() + BUSY_LIMIT, _PAUSE_FIRST
+    while True:
+        try:
+            conn.execute(statement)
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(pause * random.random())
+            pause = min(pause * 1.5, _PAUSE_LAST)
+        else:
+            return
+
+
+def _deliver(jobs: list[_Job]) -> None:
+    """Wake each loop once for all its jobs, and each thread for its own."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        if job.loop is None:
+            _resolve([job])
+        else:
+            by_loop.setdefault(job.loop, []).append(job)
+    for loop, its_jobs in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, its_jobs)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+
+def _resolve(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.cancelled():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)
