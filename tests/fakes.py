@@ -1,0 +1,209 @@
+"""Stand-ins for what tests must control: time, and a store that fails on command."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from vtasks_asgi.core.errors import StoreUnavailable
+from vtasks_asgi.core.message import Message
+from vtasks_asgi.store.base import (
+    Claim,
+    Claimed,
+    FullStore,
+    QueueStats,
+    Receipt,
+    Record,
+    Settled,
+    Settlement,
+    State,
+    Ticks,
+)
+
+
+class FakeClock:
+    """A clock that stands still until told to ``advance``. Times are in seconds."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self._now = now
+        self._monotonic = 1_000.0
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Both clocks move on by as much."""
+        self._now += seconds
+        self._monotonic += seconds
+
+    def step(self, seconds: float) -> None:
+        """The wall clock jumps, back or forth, as when somebody sets it."""
+        self._now += seconds
+
+
+@dataclass(slots=True)
+class _Fault:
+    """``left`` calls yet to fail; ``committed`` tells whether the store does the work first."""
+
+    left: float
+    committed: bool
+    error: Exception
+
+
+@dataclass(slots=True)
+class Gate:
+    """Holds calls until ``open``; ``reached`` is set when the first one has arrived."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    opened: threading.Event = field(default_factory=threading.Event)
+
+    def open(self) -> None:
+        self.opened.set()
+
+    async def until_reached(self) -> None:
+        """Wait, on the loop, for the first call to arrive."""
+        while not self.reached.is_set():
+            await asyncio.sleep(0.001)
+
+    async def passed(self) -> None:
+        self.reached.set()
+        while not self.opened.is_set():
+            await asyncio.sleep(0.001)
+
+
+class FaultyStore:
+    """A store that is down, slow, or fails after it has committed, for the verbs told.
+
+    ``fail("settle")`` makes the verb raise before anything is written, ``fail("settle",
+    committed=True)`` after it; ``hold("claim")`` lets calls wait at a gate; ``down = True`` is an
+    outage of everything. ``calls`` counts what was asked, refused or not.
+    """
+
+    def __init__(self, store: FullStore) -> None:
+        self.store = store
+        self.down = False
+        self.calls: Counter[str] = Counter()
+        self._faults: dict[str, _Fault] = {}
+        self._gates: dict[str, Gate] = {}
+
+    def fail(
+        self,
+        *verbs: str,
+        times: float = 1,
+        committed: bool = False,
+        error: Exception | None = None,
+    ) -> None:
+        """The next ``times`` calls of these verbs raise ``error`` (StoreUnavailable)."""
+        for verb in verbs:
+            fault = error or StoreUnavailable(f"{verb} fails as told")
+            self._faults[verb] = _Fault(times, committed, fault)
+
+    def heal(self, *verbs: str) -> None:
+        """Forget the faults of these verbs; of all when none is named, and the outage."""
+        if not verbs:
+            self.down = False
+        for verb in verbs or list(self._faults):
+            self._faults.pop(verb, None)
+
+    def hold(self, verb: str) -> Gate:
+        """Calls of this verb wait, before they do anything, until the gate is opened."""
+        gate = self._gates[verb] = Gate()
+        return gate
+
+    def _fault(self, verb: str) -> _Fault | None:
+        self.calls[verb] += 1
+        if self.down:
+            raise StoreUnavailable("the store is down")
+        fault = self._faults.get(verb)
+        if fault is None or fault.left < 1:
+            return None
+        fault.left -= 1
+        if not fault.committed:
+            raise fault.error
+        return fault
+
+    async def _do[T](self, verb: str, work: Callable[[], Awaitable[T]]) -> T:
+        if gate := self._gates.get(verb):
+            await gate.passed()
+        fault = self._fault(verb)
+        result = await work()
+        if fault:
+            raise fault.error
+        return result
+
+    def _do_sync[T](self, verb: str, work: Callable[[], T]) -> T:
+        if gate := self._gates.get(verb):
+            gate.reached.set()
+            gate.opened.wait()
+        fault = self._fault(verb)
+        result = work()
+        if fault:
+            raise fault.error
+        return result
+
+    async def open(self) -> None:
+        await self._do("open", self.store.open)
+
+    async def aclose(self) -> None:
+        self.calls["aclose"] += 1
+        await self.store.aclose()
+
+    async def push(self, messages: Sequence[Message]) -> list[Receipt]:
+        return await self._do("push", lambda: self.store.push(messages))
+
+    def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
+        return self._do_sync("push_sync", lambda: self.store.push_sync(messages))
+
+    async def ticks(self, schedules: Sequence[str]) -> Ticks:
+        return await self._do("ticks", lambda: self.store.ticks(schedules))
+
+    async def push_tick(self, schedule: str, at: float, message: Message | None) -> bool:
+        return await self._do("push_tick", lambda: self.store.push_tick(schedule, at, message))
+
+    async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
+        return await self._do(
+            "claim", lambda: self.store.claim(queue, limit, worker=worker, lease=lease)
+        )
+
+    def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
+        return self._do_sync("extend", lambda: self.store.extend(claims, lease=lease))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Settled:
+        return await self._do("settle", lambda: self.store.settle(settlements))
+
+    async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
+        return await self._do(
+            "reclaim", lambda: self.store.reclaim(queue, limit, worker=worker, lease=lease)
+        )
+
+    async def wait(self, queues: Sequence[str], timeout: float) -> None:
+        await self._do("wait", lambda: self.store.wait(queues, timeout))
+
+    async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+        return await self._do("stats", lambda: self.store.stats(queues))
+
+    async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
+        return await self._do("lookup", lambda: self.store.lookup(ids))
+
+    def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
+        return self._do_sync("lookup_sync", lambda: self.store.lookup_sync(ids))
+
+    async def browse(
+        self, queue: str, state: State, *, limit: int, cursor: str | None = None
+    ) -> tuple[list[Record], str | None]:
+        return await self._do(
+            "browse", lambda: self.store.browse(queue, state, limit=limit, cursor=cursor)
+        )
+
+    async def requeue(self, ids: Sequence[str]) -> int:
+        return await self._do("requeue", lambda: self.store.requeue(ids))
+
+    async def purge(self, queue: str, state: State, *, before: float | None = None) -> int:
+        return await self._do("purge", lambda: self.store.purge(queue, state, before=before))
+
+    async def prune(self, limit: int) -> int:
+        return await self._do("prune", lambda: self.store.prune(limit))
