@@ -62,5 +62,5 @@ def tables(migrated: None) -> None:
     with connection.cursor() as cursor:
         for name in connection.introspection.table_names(cursor):
             if name.startswith("vtasks_"):
-                cursor.execute(f"DELETE FROM {connection.ops.quote_name(name)}")  # noqa: S608
+                cursor.execute(f"DELETE FROM {connection.ops.quote_name(name)}")
     connection.close()

@@ -54,25 +54,34 @@ class _Fault:
     error: Exception
 
 
+class Flag:
+    """An event that threads and coroutines can both wait for, and either can set."""
+
+    def __init__(self) -> None:
+        self._set = threading.Event()
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def set(self) -> None:
+        self._set.set()
+        for loop, event in self._waiting:
+            loop.call_soon_threadsafe(event.set)
+
+    async def wait(self) -> None:
+        event = asyncio.Event()
+        self._waiting.append((asyncio.get_running_loop(), event))
+        if not self._set.is_set():
+            await event.wait()
+
+    def wait_blocking(self) -> None:
+        self._set.wait()
+
+
 @dataclass(slots=True)
 class Gate:
-    """Holds calls until ``open``; ``reached`` is set when the first one has arrived."""
+    """Holds calls until ``opened`` is set; ``reached`` is set when the first one has arrived."""
 
-    reached: threading.Event = field(default_factory=threading.Event)
-    opened: threading.Event = field(default_factory=threading.Event)
-
-    def open(self) -> None:
-        self.opened.set()
-
-    async def until_reached(self) -> None:
-        """Wait, on the loop, for the first call to arrive."""
-        while not self.reached.is_set():
-            await asyncio.sleep(0.001)
-
-    async def passed(self) -> None:
-        self.reached.set()
-        while not self.opened.is_set():
-            await asyncio.sleep(0.001)
+    reached: Flag = field(default_factory=Flag)
+    opened: Flag = field(default_factory=Flag)
 
 
 class FaultyStore:
@@ -110,7 +119,7 @@ class FaultyStore:
             self._faults.pop(verb, None)
 
     def hold(self, verb: str) -> Gate:
-        """Calls of this verb wait, before they do anything, until the gate is opened."""
+        """Calls of this verb wait, before they do anything, until ``gate.opened.set()``."""
         gate = self._gates[verb] = Gate()
         return gate
 
@@ -128,7 +137,8 @@ class FaultyStore:
 
     async def _do[T](self, verb: str, work: Callable[[], Awaitable[T]]) -> T:
         if gate := self._gates.get(verb):
-            await gate.passed()
+            gate.reached.set()
+            await gate.opened.wait()
         fault = self._fault(verb)
         result = await work()
         if fault:
@@ -138,7 +148,7 @@ class FaultyStore:
     def _do_sync[T](self, verb: str, work: Callable[[], T]) -> T:
         if gate := self._gates.get(verb):
             gate.reached.set()
-            gate.opened.wait()
+            gate.opened.wait_blocking()
         fault = self._fault(verb)
         result = work()
         if fault:
