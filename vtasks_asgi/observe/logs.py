@@ -1,0 +1,196 @@
+"""Events as log lines with stable extra fields, each named ``vtasks_...``.
+
+Never an argument, a return value or an exception's message; the failure's traceback is in the
+task's result. Django's ``django.tasks`` logger tells of each start and finish at INFO, so runs
+that succeed are told here at DEBUG only.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry, load_history
+from vtasks_asgi.runtime.events import Listener
+from vtasks_asgi.store.base import Claim
+
+tasks = logging.getLogger("vtasks_asgi.tasks")
+runtime = logging.getLogger("vtasks_asgi.runtime")
+
+#: Longest name or id shown.
+MAX_TEXT = 200
+
+
+class Logs(Listener):
+    """Listens to the hub and logs.
+
+    Args:
+        slow_loop: loop lag in seconds from which a warning is logged.
+        late_tick: lateness in seconds from which a tick is a warning.
+        pause: seconds between two warnings about loop lag; the worst of the silence is told.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        slow_loop: float = 0.25,
+        late_tick: float = 30.0,
+        pause: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._slow_loop = slow_loop
+        self._late_tick = late_tick
+        self._pause = pause
+        self._clock = clock
+        self._quiet_until = float("-inf")
+        self._worst: tuple[float, str | None] = (0.0, None)
+
+    def finished(self, claim: Claim, task: str, outcome: Outcome, seconds: float) -> None:
+        if type(outcome) is Done and not tasks.isEnabledFor(logging.DEBUG):
+            return
+        name = clean(task)
+        fields: dict[str, object] = {
+            "vtasks_task": name,
+            "vtasks_queue": clean(claim.queue),
+            "vtasks_id": clean(claim.id),
+            "vtasks_attempt": claim.attempt,
+            "vtasks_seconds": round(seconds, 6),
+        }
+        match outcome:
+            case Done():
+                fields["vtasks_event"] = "done"
+                tasks.debug("Task %s done in %.3f s", name, seconds, extra=fields)
+            case Release():
+                fields["vtasks_event"] = "released"
+                tasks.info("Task %s released, its attempt does not count", name, extra=fields)
+            case Retry():
+                _log_retry(outcome, fields)
+            case Dead():
+                _log_dead_letter(outcome, fields)
+
+    def stale(self, claims: Sequence[Claim]) -> None:
+        for queue, ids in _by_queue(claims).items():
+            fields = _many("stale", queue, ids)
+            runtime.warning(
+                "%d leases on queue %s had passed on, their outcomes were refused (first: %s)",
+                *(len(ids), queue, ids[0]),
+                extra=fields,
+            )
+
+    def reclaimed(self, queue: str, claims: Sequence[Claim]) -> None:
+        if claims:
+            ids = [clean(claim.id) for claim in claims]
+            fields = _many("reclaimed", clean(queue), ids)
+            fields["vtasks_lost_worker"] = lost = clean(claims[0].lost_worker or "unknown")
+            runtime.warning(
+                "%d messages on queue %s taken over, their worker vanished (first: %s, held by %s)",
+                *(len(ids), clean(queue), ids[0], lost),
+                extra=fields,
+            )
+
+    def evicted(self, queue: str, count: int) -> None:
+        fields = {
+            "vtasks_event": "evicted",
+            "vtasks_queue": clean(queue),
+            "vtasks_count": count,
+        }
+        runtime.error(
+            "%d dead letters of queue %s dropped: over VTASKS_DLQ_CAP",
+            *(count, clean(queue)),
+            extra=fields,
+        )
+
+    def tick(self, schedule: str, lateness: float, fired: bool) -> None:
+        if fired:
+            name = clean(schedule)
+            runtime.log(
+                logging.WARNING if lateness >= self._late_tick else logging.DEBUG,
+                "Schedule %s fired, %.1f s after its time",
+                *(name, lateness),
+                extra={
+                    "vtasks_event": "tick",
+                    "vtasks_schedule": name,
+                    "vtasks_seconds": round(lateness, 3),
+                },
+            )
+
+    def loop_lag(self, seconds: float, culprit: str | None) -> None:
+        if seconds < self._slow_loop:
+            return
+        if seconds > self._worst[0]:
+            self._worst = (seconds, culprit)
+        now = self._clock()
+        if now < self._quiet_until:
+            return
+        (seconds, culprit), self._worst = self._worst, (0.0, None)
+        self._quiet_until = now + self._pause
+        name = clean(culprit) if culprit else None
+        runtime.warning(
+            "The event loop was blocked for %.2f s%s",
+            *(seconds, f" by task {name}; make it sync or give it awaits" if name else ""),
+            extra={
+                "vtasks_event": "loop_lag",
+                "vtasks_seconds": round(seconds, 3),
+                "vtasks_task": name,
+            },
+        )
+
+    def service_recovered(self, service: str) -> None:
+        name = clean(service)
+        runtime.info(
+            "Service %s works again",
+            name,
+            extra={"vtasks_event": "service_recovered", "vtasks_service": name},
+        )
+
+
+def _log_retry(outcome: Retry, fields: dict[str, object]) -> None:
+    error = _error(outcome.history)
+    tasks.warning(
+        "Task %s failed with %s in attempt %d, next in %.1f s",
+        *(fields["vtasks_task"], error, fields["vtasks_attempt"], outcome.delay),
+        extra=fields
+        | {
+            "vtasks_event": "retry",
+            "vtasks_delay": round(outcome.delay, 3),
+            "vtasks_error": error,
+        },
+    )
+
+
+def _log_dead_letter(outcome: Dead, fields: dict[str, object]) -> None:
+    error, reason = _error(outcome.history), clean(outcome.reason)
+    tasks.error(
+        "Task %s given up on after attempt %d: %s (%s)",
+        *(fields["vtasks_task"], fields["vtasks_attempt"], reason, error),
+        extra=fields
+        | {"vtasks_event": "dead_letter", "vtasks_reason": reason, "vtasks_error": error},
+    )
+
+
+def clean(text: str) -> str:
+    """Text safe in a log line: no control, bidirectional or line-breaking characters, bounded."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "?" for c in text[: MAX_TEXT + 1])
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
+
+
+def _error(history: bytes) -> str:
+    attempts = load_history(history)
+    return clean((attempts and attempts[-1].error) or "no error recorded")
+
+
+def _by_queue(claims: Sequence[Claim]) -> dict[str, list[str]]:
+    queues: dict[str, list[str]] = {}
+    for claim in claims:
+        queues.setdefault(clean(claim.queue), []).append(clean(claim.id))
+    return queues
+
+
+def _many(event: str, queue: str, ids: list[str]) -> dict[str, object]:
+    return {
+        "vtasks_event": event,
+        "vtasks_queue": queue,
+        "vtasks_count": len(ids),
+        "vtasks_ids": ids[:10],
+    }
