@@ -1,0 +1,82 @@
+# Everything a developer types. `make help` lists it; README.md explains the first two.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+UV := tools/uv
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+FAST := not slow and not server and not faults and not browser
+ARGS ?=
+
+# A virtual environment whose interpreter is gone (an upgrade removed it) is built anew.
+ifeq ($(wildcard $(BIN)/python),)
+.PHONY: .venv/.ready
+endif
+
+.PHONY: help run test check format bench matrix clean
+.PHONY: packages suite template-tests bench-smoke lint types laws fast migrations
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+
+.venv/.ready: uv.lock pyproject.toml
+	@$(UV) sync --frozen --inexact
+	@touch $@
+
+##@ The two commands
+
+run: .venv/.ready ## a project from the template on http://127.0.0.1:8000 (PORT=, HOST=)
+	@exec $(BIN)/python tools/run.py
+
+test: packages suite template-tests bench-smoke ## everything, with every real service it needs
+
+##@ While working
+
+check: lint types laws fast migrations ## formatting, lint, types, import laws, fast tests
+	@$(UV) lock --check
+
+format: .venv/.ready ## write the formatting and the safe lint fixes
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+bench: .venv/.ready ## ours against the peer (ARGS="--help" lists the options)
+	@$(UV) sync --frozen --inexact --group bench
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+matrix: ## fast tests on each Python and Django that this machine can offer
+	@tools/matrix.sh
+
+clean: ## remove everything that make created here, the run project included
+	@rm -rf .venv .cache run dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+##@ Parts of the above
+
+packages:
+	@tools/packages.sh chromium chromium-driver
+
+suite: .venv/.ready ## the test suite alone (ARGS="-k cron")
+	@$(PYTEST) tests $(ARGS)
+
+template-tests: .venv/.ready ## a fresh project's own tests
+	@$(BIN)/python tools/run.py test
+
+bench-smoke: .venv/.ready ## a very short benchmark run: it works, its numbers mean nothing
+	@$(UV) sync --frozen --inexact --group bench
+	@$(BIN)/python benchmarks/run.py --smoke
+
+lint: .venv/.ready
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+
+types: .venv/.ready
+	@$(BIN)/mypy
+
+laws: .venv/.ready
+	@$(BIN)/lint-imports
+
+fast: .venv/.ready ## tests that need no server, browser or patience
+	@$(PYTEST) tests -m "$(FAST)" $(ARGS)
+
+migrations: .venv/.ready
+	@$(BIN)/python tools/run.py check-migrations
