@@ -1,0 +1,18 @@
+"""One process is a whole Django deployment. See README.md, and docs/ for everything else."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Backoff", "VTask", "__version__", "task"]
+
+if TYPE_CHECKING:
+    from vtasks_asgi.tasks import Backoff, VTask, task
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that Django can import this package as an app before its settings are usable.
+    if name in __all__:
+        from vtasks_asgi import tasks
+
+        return getattr(tasks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,18 +5,22 @@ from django.core.exceptions import ImproperlyConfigured
 from vtasks_asgi.core.errors import (
     MessageUndecodable,
     PayloadTooLarge,
+    ResultUnserialisable,
     StoreError,
     StoreUnavailable,
     VTasksError,
+    WorkerLost,
 )
 
 __all__ = [
     "ConfigurationError",
     "MessageUndecodable",
     "PayloadTooLarge",
+    "ResultUnserialisable",
     "StoreError",
     "StoreUnavailable",
     "VTasksError",
+    "WorkerLost",
 ]
 
 

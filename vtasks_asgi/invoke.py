@@ -1,0 +1,237 @@
+"""Run one message as Django: registry, context, threads, signals; never raises but to cancel."""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from traceback import format_exception
+from typing import Any
+
+from django.dispatch import Signal
+from django.tasks import TaskContext, TaskResult
+from django.tasks.signals import task_finished, task_started
+
+from vtasks_asgi import lanes, registry, results, signals
+from vtasks_asgi.core import outcome as outcomes
+from vtasks_asgi.core import retry
+from vtasks_asgi.core.envelope import Call, check_json, decode, pack
+from vtasks_asgi.core.errors import (
+    MessageUndecodable,
+    PayloadTooLarge,
+    ResultUnserialisable,
+    WorkerLost,
+)
+from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, dump_history
+from vtasks_asgi.registry import Registered
+from vtasks_asgi.runtime.events import Events
+from vtasks_asgi.store.base import Claim, Record, State
+
+#: Bytes of a traceback that are kept: its end, where the error is.
+TRACEBACK_LIMIT = 16 * 1024
+#: Seconds a message of an unknown task waits: as long as it has waited already, within these.
+UNKNOWN_PAUSE = (10.0, 24 * 3600.0)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One attempt in progress, and the lazily built view Django has of it."""
+
+    claim: Claim
+    call: Call
+    known: Registered
+    attempts: list[Attempt]
+    alias: str
+    state: State = State.RUNNING
+    finished_at: float | None = None
+    value: Any = None
+    _result: TaskResult | None = field(default=None)
+
+    def result(self) -> TaskResult:
+        """The TaskResult of this moment; the same object for all who look at one state."""
+        if self._result is None:
+            claim = self.claim
+            record = Record(
+                claim.id,
+                claim.queue,
+                self.state,
+                claim.body,
+                claim.priority,
+                finished_at=self.finished_at,
+            )
+            self._result = results.build(
+                record, self.call, self.known.task, self.attempts, self.alias
+            )
+            if self.state is State.DONE:
+                object.__setattr__(self._result, "_return_value", self.value)
+        return self._result
+
+    def finish(self, state: State) -> None:
+        self.state, self.finished_at, self._result = state, time.time(), None
+
+
+class Invoker:
+    """Turns claims into outcomes.
+
+    Args:
+        alias: the backend's alias, as results name it.
+        sender: the backend's class, the sender of Django's signals.
+        worker: this worker's id, recorded with each attempt.
+        result_ttl: seconds results are kept unless task or message say otherwise.
+        max_rescues: crashes a message survives unless its task says otherwise.
+        max_result: bytes a return value may take, encoded.
+    """
+
+    def __init__(
+        self,
+        *,
+        alias: str,
+        sender: type,
+        worker: str,
+        events: Events,
+        result_ttl: float,
+        max_rescues: int,
+        max_result: int,
+    ) -> None:
+        self._alias = alias
+        self._sender = sender
+        self._worker = worker
+        self._events = events
+        self._result_ttl = result_ttl
+        self._max_rescues = max_rescues
+        self._max_result = max_result
+        self._lanes = lanes.Lanes()
+
+    def close(self) -> None:
+        self._lanes.close()
+
+    async def __call__(self, claim: Claim) -> Outcome:
+        """Run the message once and say what became of it."""
+        started_at = time.time()
+        attempts = outcomes.load_history(claim.history) if claim.history else []
+        attempts.append(Attempt(self._worker, started_at))
+        try:
+            call = decode(claim.body)
+        except MessageUndecodable as error:
+            _blame(attempts[-1], error)
+            return Dead(dump_history(attempts), outcomes.UNDECODABLE)
+        known = registry.find(call.task)
+        if known is None:
+            shortest, longest = UNKNOWN_PAUSE
+            return Release(min(max(started_at - call.enqueued_at, shortest), longest))
+        run = _Run(claim, call, known, attempts, self._alias)
+        self._events.started(claim, known.name, started_at - call.enqueued_at)
+        outcome = await self._run(run)
+        self._events.finished(claim, known.name, outcome, time.time() - started_at)
+        return outcome
+
+    def rescue(self, claim: Claim) -> Outcome:
+        """The outcome of a claim taken over from a worker that vanished."""
+        attempts = outcomes.load_history(claim.history)
+        lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or time.time())
+        _blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
+        attempts.append(lost)
+        try:
+            known = registry.find(decode(claim.body).task)
+        except MessageUndecodable:
+            known = None
+        own = known.task.max_rescues if known else None
+        rescues = self._max_rescues if own is None else own
+        return retry.after_crash(rescues, crashes=claim.crashes, history=dump_history(attempts))
+
+    async def _run(self, run: _Run) -> Outcome:
+        lane = self._lanes.take()
+        try:
+            async with lane.context():
+                outcome = await self._attempt(run, lane)
+            await lane.clean()
+        finally:
+            self._lanes.give(lane)
+        return outcome
+
+    async def _attempt(self, run: _Run, lane: lanes.Lane) -> Outcome:
+        outcome: Outcome
+        await self._tell(task_started, run)
+        try:
+            call = partial(run.known.task.func, *_arguments(run), **run.call.kwargs)
+            value = await (call() if run.known.is_async else lane.run(call))
+            outcome = self._success(run, value)
+        except BaseException as error:  # noqa: BLE001 - even sys.exit() must not stop the site
+            if _cancelled_from_outside(error):
+                raise
+            outcome = self._failure(run, error)
+            if isinstance(outcome, Dead):  # told here, for Django logs the exception in flight
+                await self._tell(task_finished, run, failed=True)
+        else:
+            await self._tell(task_finished, run)
+        return outcome
+
+    async def _tell(self, signal: Signal, run: _Run, *, failed: bool = False) -> None:
+        if signals.wanted(signal, failed=failed):
+            await signals.asend(signal, self._sender, run.result)
+
+    def _success(self, run: _Run, value: Any) -> Done:
+        ttl = run.call.result_ttl
+        if ttl is None:
+            own = run.known.task.result_ttl
+            ttl = self._result_ttl if own is None else own
+        packed = None
+        if ttl > 0 and value is not None:
+            packed = self._pack(run, value)
+        run.value = value
+        run.finish(State.DONE)
+        return Done(dump_history(run.attempts), packed, ttl)
+
+    def _pack(self, run: _Run, value: Any) -> bytes:
+        what = f"the return value of {run.known.name}"
+        try:
+            check_json(value, what)
+            return pack(value, what, max_size=self._max_result)
+        except PayloadTooLarge:
+            raise
+        except (TypeError, ValueError) as error:
+            raise ResultUnserialisable(str(error)) from error
+
+    def _failure(self, run: _Run, error: BaseException) -> Outcome:
+        _blame(run.attempts[-1], error)
+        history = dump_history(run.attempts)
+        outcome: Outcome
+        if isinstance(error, ResultUnserialisable | PayloadTooLarge):
+            outcome = Dead(history, outcomes.RESULT_UNSERIALISABLE)
+        else:
+            claim = run.claim
+            outcome = retry.after_failure(
+                run.known.task.policy,
+                attempt=claim.attempt,
+                crashes=claim.crashes,
+                history=history,
+                random=random.random,
+            )
+        if isinstance(outcome, Dead):
+            run.finish(State.DEAD)
+        return outcome
+
+
+def _cancelled_from_outside(error: BaseException) -> bool:
+    """The runtime cancels for reasons of its own; a task that cancels itself has just failed."""
+    current = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and bool(current and current.cancelling())
+
+
+def _arguments(run: _Run) -> list[Any]:
+    if run.known.task.takes_context:
+        return [TaskContext(task_result=run.result()), *run.call.args]
+    return run.call.args
+
+
+def _blame(attempt: Attempt, error: BaseException) -> None:
+    """Record the error: its class and traceback, without locals, bounded."""
+    kind = type(error)
+    attempt.error = f"{kind.__module__}.{kind.__qualname__}"
+    text = "".join(format_exception(error))
+    if len(text) > TRACEBACK_LIMIT:
+        text = "[...]\n" + text[-TRACEBACK_LIMIT:]
+    attempt.traceback = text.encode("utf-8", "replace").decode()
+
+
+__all__ = ["Invoker"]

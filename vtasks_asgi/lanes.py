@@ -1,0 +1,129 @@
+"""Threads for tasks: the only room that knows asgiref.
+
+A lane is one daemon thread, started when first used, on which everything thread-bound of one
+running task happens: a sync task's body, and for an async task whatever it sends through
+``sync_to_async`` (the ORM's async methods do). So each running task has database connections of
+its own, and a task that touches none costs no thread hop. A daemon thread, for a stuck task must
+not keep the process from exiting.
+"""
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from asgiref.sync import AsyncToSync, ThreadSensitiveContext, sync_to_async
+from django.db import connections
+
+type _Work = tuple[Future[Any], Callable[[], Any]]
+
+
+class Lane(Executor):
+    """One thread that runs one thing at a time; ``used`` until cleaned up after."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.used = False
+
+    def context(self) -> ThreadSensitiveContext:
+        """``async with`` it: thread-sensitive calls made inside come to this lane."""
+        return ThreadSensitiveContext(executor=self)
+
+    async def run[T](self, call: Callable[[], T]) -> T:
+        """Run a function here, in a copy of this context, and clean up in the same hop."""
+        context = contextvars.copy_context()
+
+        def work() -> T:
+            try:
+                return context.run(call)
+            finally:
+                clean_connections()
+
+        result = await asyncio.wrap_future(self.submit(work))
+        self.used = False
+        return result
+
+    async def clean(self) -> None:
+        """Clean up after what was sent here, if anything was."""
+        if self.used:
+            await asyncio.wrap_future(self.submit(clean_connections))
+            self.used = False
+
+    def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        self.used = True
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, name=f"vtasks-lane-{self._number}", daemon=True
+            )
+            self._thread.start()
+        self._work.put((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the thread end once it is idle; never waits."""
+        self._work.put(None)
+
+    def _run(self) -> None:
+        while work := self._work.get():
+            future, call = work
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = call()
+            except BaseException as error:  # noqa: BLE001 - belongs to whoever awaits it
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del work, future, call
+
+
+class Lanes:
+    """All lanes of a runtime; the one last given back is taken first, so few threads live."""
+
+    def __init__(self) -> None:
+        self._free: list[Lane] = []
+        self._count = 0
+
+    def take(self) -> Lane:
+        if self._free:
+            return self._free.pop()
+        self._count += 1
+        return Lane(self._count)
+
+    def give(self, lane: Lane) -> None:
+        """Take back a lane that is idle and clean; one that may be busy is shut down instead."""
+        if lane.used:
+            lane.shutdown()
+        else:
+            self._free.append(lane)
+
+    def close(self) -> None:
+        while self._free:
+            self._free.pop().shutdown()
+
+
+def clean_connections() -> None:
+    """Leave this thread's connections as a request would: none stale, no transaction open."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:  # left open: only a new connection is surely clean
+            connection.close()
+            del connections[connection.alias]
+        else:
+            connection.close_if_unusable_or_obsolete()
+
+
+def in_sync_caller() -> bool:
+    """Is this coroutine run by ``async_to_sync`` from a thread that waits for it?"""
+    return getattr(AsyncToSync.executors, "current", None) is not None
+
+
+async def in_caller_thread[T](call: Callable[[], T]) -> T:
+    """Run a function where the caller's database connections are (``thread_sensitive``)."""
+    result: T = await sync_to_async(call, thread_sensitive=True)()
+    return result

@@ -1,0 +1,129 @@
+"""A message as Django's ``TaskResult``: built only when somebody looks."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timezone
+from typing import Any
+
+from django.tasks import TaskResult, TaskResultStatus
+from django.tasks.base import TaskError
+from django.tasks.exceptions import TaskResultDoesNotExist
+from django.utils import timezone as django_timezone
+
+from vtasks_asgi import registry
+from vtasks_asgi.conf import use_tz
+from vtasks_asgi.core.envelope import Call, decode, unpack
+from vtasks_asgi.core.message import Message
+from vtasks_asgi.core.outcome import Attempt, load_history
+from vtasks_asgi.store.base import Record, State
+from vtasks_asgi.tasks import VTask
+
+#: Django knows four states; ours map onto them, the finer ones being in the store.
+_STATUS = {
+    State.READY: TaskResultStatus.READY,
+    State.DELAYED: TaskResultStatus.READY,
+    State.RUNNING: TaskResultStatus.RUNNING,
+    State.DONE: TaskResultStatus.SUCCESSFUL,
+    State.DEAD: TaskResultStatus.FAILED,
+}
+
+
+def accepted(task: Any, message: Message, call: Call, alias: str) -> TaskResult:
+    """The result of an enqueue just accepted."""
+    return TaskResult(
+        task=task,
+        id=message.id,
+        status=TaskResultStatus.READY,
+        enqueued_at=moment(call.enqueued_at),
+        started_at=None,
+        finished_at=None,
+        last_attempted_at=None,
+        args=call.args,
+        kwargs=call.kwargs,
+        backend=alias,
+        errors=[],
+        worker_ids=[],
+    )
+
+
+def stored(record: Record, alias: str) -> TaskResult:
+    """The result of a message found in a store.
+
+    Raises:
+        MessageUndecodable: its body cannot be read.
+        TaskResultDoesNotExist: its task is not registered in this process.
+    """
+    call = decode(record.body)
+    attempts = load_history(record.history)
+    if record.worker is not None and record.started_at is not None:
+        attempts.append(Attempt(record.worker, record.started_at))
+    return build(record, call, _task(record, call, alias), attempts, alias)
+
+
+def build(
+    record: Record, call: Call, task: VTask[Any, Any], attempts: list[Attempt], alias: str
+) -> TaskResult:
+    """Assemble it from parts already decoded."""
+    result: TaskResult = TaskResult(
+        task=task,
+        id=record.id,
+        status=_STATUS[record.state],
+        enqueued_at=moment(call.enqueued_at),
+        started_at=moment(attempts[0].started_at) if attempts else None,
+        finished_at=moment(record.finished_at),
+        last_attempted_at=moment(attempts[-1].started_at) if attempts else None,
+        args=call.args,
+        kwargs=call.kwargs,
+        backend=alias,
+        errors=[
+            TaskError(exception_class_path=a.error, traceback=a.traceback or "")
+            for a in attempts
+            if a.error is not None
+        ],
+        worker_ids=[attempt.worker for attempt in attempts],
+    )
+    if record.value is not None:
+        object.__setattr__(result, "_return_value", unpack(record.value))
+    return result
+
+
+def _task(record: Record, call: Call, alias: str) -> VTask[Any, Any]:
+    """The task as it was enqueued: registered options, the message's own routing."""
+    if (known := registry.find(call.task)) is None:
+        registry.discover()
+        if (known := registry.find(call.task)) is None:
+            raise TaskResultDoesNotExist(
+                f"{record.id}: its task {call.task!r} is not registered here;"
+                " add its module to VTASKS_IMPORTS"
+            )
+    task = known.task
+    run_after = moment(record.run_at)
+    if (task.queue_name, task.priority, task.backend, task.run_after) == (
+        record.queue,
+        record.priority,
+        alias,
+        run_after,
+    ):
+        return task
+    return replace(
+        task, queue_name=record.queue, priority=record.priority, backend=alias, run_after=run_after
+    )
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """Epoch seconds as the project's kind of datetime: aware in UTC, or naive local time."""
+    if seconds is None:
+        return None
+    if use_tz():
+        return datetime.fromtimestamp(seconds, UTC)
+    return datetime.fromtimestamp(seconds, django_timezone.get_default_timezone()).replace(
+        tzinfo=None
+    )
+
+
+def epoch(when: datetime | None) -> float | None:
+    """The reverse of ``moment``; a naive datetime is in the project's time zone."""
+    if when is None:
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=django_timezone.get_default_timezone())
+    return when.astimezone(timezone.utc).timestamp()

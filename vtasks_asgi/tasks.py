@@ -1,0 +1,158 @@
+"""``@task`` and ``VTask``: Django's task, with our options and the function's own signature."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+
+from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME, Task, TaskContext
+from django.tasks.base import DEFAULT_TASK_PRIORITY, TaskResult
+from django.tasks.exceptions import InvalidTask
+
+from vtasks_asgi import registry
+from vtasks_asgi.core.retry import DEFAULT_MAX_ATTEMPTS, Backoff, RetryPolicy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Typed:
+    """Django's Task is not generic at run time; this makes ``VTask[P, R]`` legal there too."""
+
+    __slots__ = ()
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return cls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VTask(Task[P, R], _Typed):
+    """A Django task with options of ours.
+
+    Args:
+        max_attempts: runs at most so often before it is dead-lettered; default 3.
+        backoff: waits between attempts; see ``Backoff`` for units and defaults.
+        max_rescues: survives so many deaths of its worker; default ``VTASKS_MAX_RESCUES``.
+        result_ttl: seconds its result is kept; default ``OPTIONS["RESULT_TTL"]``, 0 keeps none.
+    """
+
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    backoff: Backoff = Backoff()
+    max_rescues: int | None = None
+    result_ttl: float | None = None
+
+    def __post_init__(self) -> None:
+        _validate(self)
+        Task.__post_init__(self)
+        registry.register(self)
+
+    def using(  # type: ignore[override]
+        self,
+        *,
+        priority: int | None = None,
+        queue_name: str | None = None,
+        run_after: datetime | None = None,
+        backend: str | None = None,
+        result_ttl: float | None = None,
+    ) -> "VTask[P, R]":
+        """A copy with other defaults, as Django's ``using``; ``result_ttl`` in seconds."""
+        changes = {
+            "priority": priority,
+            "queue_name": queue_name,
+            "run_after": run_after,
+            "backend": backend,
+            "result_ttl": result_ttl,
+        }
+        return replace(self, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """The retry policy its options spell."""
+        if self.max_rescues is None:
+            return RetryPolicy(self.max_attempts, backoff=self.backoff)
+        return RetryPolicy(self.max_attempts, self.max_rescues, self.backoff)
+
+
+def _validate(task: VTask[Any, Any]) -> None:
+    name = task.func.__qualname__
+    for option, least in (("max_attempts", 1), ("max_rescues", 0)):
+        value = getattr(task, option)
+        if value is not None and (type(value) is not int or value < least):
+            raise InvalidTask(f"{name}: {option} must be a whole number of at least {least}")
+    if not isinstance(task.backoff, Backoff):
+        raise InvalidTask(f"{name}: backoff must be a Backoff, such as Backoff(base=5, factor=3)")
+    ttl = task.result_ttl
+    if ttl is not None and not (type(ttl) in (int, float) and 0 <= ttl < float("inf")):
+        raise InvalidTask(f"{name}: result_ttl must be a number of seconds, 0 to keep no result")
+
+
+type _Decorator[**Q, T] = Callable[[Callable[Q, T]], VTask[Q, T]]
+type _ContextDecorator[**Q, T] = Callable[
+    [Callable[Concatenate[TaskContext[Any, Any], Q], T]], VTask[Q, T]
+]
+
+
+@overload
+def task(function: Callable[P, R], /) -> VTask[P, R]: ...
+@overload
+def task(
+    *,
+    priority: int = ...,
+    queue_name: str = ...,
+    backend: str = ...,
+    takes_context: Literal[False] = ...,
+    max_attempts: int = ...,
+    backoff: Backoff = ...,
+    max_rescues: int | None = ...,
+    result_ttl: float | None = ...,
+) -> _Decorator[P, R]: ...
+@overload
+def task(
+    *,
+    priority: int = ...,
+    queue_name: str = ...,
+    backend: str = ...,
+    takes_context: Literal[True],
+    max_attempts: int = ...,
+    backoff: Backoff = ...,
+    max_rescues: int | None = ...,
+    result_ttl: float | None = ...,
+) -> _ContextDecorator[P, R]: ...
+def task(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    priority: int = DEFAULT_TASK_PRIORITY,
+    queue_name: str = DEFAULT_TASK_QUEUE_NAME,
+    backend: str = DEFAULT_TASK_BACKEND_ALIAS,
+    takes_context: bool = False,
+    **options: Any,
+) -> Any:
+    """Turn a module-level function, sync or async, into a task.
+
+    The options are Django's, and those of ``VTask``. Enqueue arguments are checked by editors
+    against the function's own signature, without the context when ``takes_context`` is True.
+
+    Raises:
+        InvalidTask: the function or an option will not do; the message names it.
+        TypeError: an option is unknown.
+    """
+
+    def decorate(func: Callable[..., Any]) -> VTask[..., Any]:
+        try:
+            return VTask(
+                func=func,
+                priority=priority,
+                queue_name=queue_name,
+                backend=backend,
+                run_after=None,
+                takes_context=takes_context,
+                **options,
+            )
+        except TypeError as error:
+            raise TypeError(f"@task on {func.__qualname__}: {error}") from None
+
+    return decorate(function) if function else decorate
+
+
+__all__ = ["Backoff", "TaskResult", "VTask", "task"]
