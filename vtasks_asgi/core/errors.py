@@ -19,3 +19,11 @@ class PayloadTooLarge(StoreError, ValueError):
 
 class MessageUndecodable(StoreError, ValueError):
     """A stored body is not an envelope this version can read."""
+
+
+class WorkerLost(VTasksError):
+    """Recorded as an attempt's error: its worker vanished, or its lease ran out."""
+
+
+class ResultUnserialisable(VTasksError, TypeError):
+    """Recorded as an attempt's error: the task returned something JSON cannot carry."""
