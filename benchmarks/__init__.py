@@ -1,0 +1,1 @@
+"""Speed and size against django-vtasks 3.2.0; ``python benchmarks/run.py --help``."""

@@ -1,0 +1,22 @@
+"""Run a worker until ``count`` preloaded tasks were executed.
+
+The time runs from before the worker is started, in a process with Django set up, to the last
+execution. Interpreter start-up and the drain at the end are left out.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+from benchmarks.jobs.cpu import cpu_seconds
+from benchmarks.sides.base import Side
+from benchmarks.sides.ledger import ledger
+
+
+async def main(side: Side, params: dict[str, Any]) -> dict[str, Any]:
+    done = ledger.reaches(params["count"])
+    cpu, begin = cpu_seconds(), time.perf_counter()
+    async with side.worker(params["concurrency"]):
+        await asyncio.wait_for(done.wait(), params["timeout"])
+        cpu = cpu_seconds() - cpu
+    return ledger.counts() | {"seconds": ledger.last - begin, "cpu": cpu}

@@ -1,0 +1,97 @@
+"""The outcome as a table for people and as JSON for machines."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.harness import Outcome
+from benchmarks.scenario import PEER, Metric, Target
+from benchmarks.stats import Spread
+
+
+def table(machine: dict[str, str], outcomes: Sequence[Outcome]) -> str:
+    """Everything, ready to print."""
+    lines = [f"{name:>14}  {value}" for name, value in machine.items()]
+    for outcome in outcomes:
+        lines += ["", f"{outcome.scenario.name}: {outcome.scenario.title}"]
+        lines += _rows(outcome)
+        lines += [_verdict(outcome, target) for target in outcome.scenario.targets]
+        if outcome.failure:
+            lines.append(f"  FAILED  {outcome.failure}")
+    return "\n".join(lines)
+
+
+def _rows(outcome: Outcome) -> Iterator[str]:
+    width = max(len(side.name) for side in outcome.scenario.sides)
+    for metric in outcome.scenario.metrics:
+        for side in outcome.scenario.sides:
+            found = outcome.spread(side, metric.name)
+            if found is None:
+                continue
+            row = f"  {side.name:<{width}}  {_number(found, metric)}"
+            against = outcome.ratio(side, metric.name) if side is not PEER else None
+            if against:
+                row += f"   peer x {against.median:.3g} ({against.low:.3g}-{against.high:.3g})"
+            yield row
+
+
+def _number(found: Spread, metric: Metric) -> str:
+    median, low, high = (
+        f"{value:,.{metric.digits}f}" for value in (found.median, found.low, found.high)
+    )
+    return f"{metric.name:<10} {median:>10} {metric.unit:<11} ({low} - {high})"
+
+
+def _verdict(outcome: Outcome, target: Target) -> str:
+    value = outcome.judged(target)
+    sign = "at least" if target.at_least else "at most"
+    what = f"{target.metric} {sign} {target.bound:g}{' x peer' if target.ratio else ''}"
+    if value is None:
+        return f"  ----    {what}: not measured"
+    return f"  {'PASS' if target.met(value) else 'MISS'}    {what}: {value:.3g}"
+
+
+def as_json(
+    machine: dict[str, str], outcomes: Sequence[Outcome], *, smoke: bool, started: str
+) -> dict[str, Any]:
+    """The same, with every single value."""
+    return {
+        "version": 1,
+        "started": started,
+        "smoke": smoke,
+        "machine": machine,
+        "scenarios": {outcome.scenario.name: _scenario(outcome) for outcome in outcomes},
+    }
+
+
+def _scenario(outcome: Outcome) -> dict[str, Any]:
+    scenario = outcome.scenario
+    return {
+        "title": scenario.title,
+        "failure": outcome.failure,
+        "units": {metric.name: metric.unit for metric in scenario.metrics},
+        "sides": {
+            side.name: {
+                metric.name: asdict(found)
+                for metric in scenario.metrics
+                if (found := outcome.spread(side, metric.name))
+            }
+            for side in scenario.sides
+        },
+        "ratios": {
+            side.name: {
+                metric.name: asdict(found)
+                for metric in scenario.metrics
+                if (found := outcome.ratio(side, metric.name))
+            }
+            for side in scenario.sides
+            if side is not PEER
+        },
+        "targets": [_target(outcome, target) for target in scenario.targets],
+    }
+
+
+def _target(outcome: Outcome, target: Target) -> dict[str, Any]:
+    value = outcome.judged(target)
+    met = None if value is None else target.met(value)
+    return asdict(target) | {"value": value, "met": met}

@@ -1,0 +1,12 @@
+"""All scenarios, in the order they are run and printed."""
+
+from benchmarks.scenario import Scenario
+from benchmarks.scenarios import crowd, enqueue, http, latency, process
+
+SCENARIOS: tuple[Scenario, ...] = (
+    process.SCENARIO,
+    *enqueue.SCENARIOS,
+    *latency.SCENARIOS,
+    http.SCENARIO,
+    crowd.SCENARIO,
+)

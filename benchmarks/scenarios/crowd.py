@@ -1,0 +1,77 @@
+"""Four worker processes on one SQLite file: throughput, and lock errors that surface."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import Any
+
+from benchmarks.bench import Bench, Process, WrongCount, conserved
+from benchmarks.scenario import OURS, PEER, Metric, Sample, Scenario, Side, Sizes
+from benchmarks.sides.pending import pending
+
+PROCESSES = 4
+CONCURRENCY = 100
+#: Seconds without one more execution after which a side has failed to finish.
+PATIENCE = 45.0
+
+
+async def measure(bench: Bench, side: Side, sizes: Sizes) -> Sample:
+    count = sizes["count"]
+    database = await bench.preloaded(side, count)
+    async with AsyncExitStack() as stack:
+        workers = [
+            await stack.enter_async_context(
+                await bench.start("serve", side, database, concurrency=CONCURRENCY, hold=True)
+            )
+            for _ in range(PROCESSES)
+        ]
+        await asyncio.gather(*(worker.event("ready", 60) for worker in workers))
+        await asyncio.gather(*(worker.order() for worker in workers))
+        await _finish(side, workers, count)
+        await asyncio.gather(*(worker.order() for worker in workers))
+        said = await asyncio.gather(*(worker.event("result", 60) for worker in workers))
+    totals = {key: sum(each[key] for each in said) for key in ("executed", "total", "squares")}
+    conserved(side.name, totals, count)
+    if left := pending(side.package, database):
+        raise WrongCount(f"{side.name}: {left} messages unfinished after all were executed")
+    bench.discard(database)
+    return _sample(said, count)
+
+
+async def _finish(side: Side, workers: list[Process], count: int) -> None:
+    """Until together they have executed ``count``."""
+    best, since = -1, time.monotonic()
+    while (executed := sum(worker.executed for worker in workers)) < count:
+        if executed > best:
+            best, since = executed, time.monotonic()
+        elif time.monotonic() - since > PATIENCE:
+            logs = "\n".join(worker.log_tail(500) for worker in workers)
+            raise WrongCount(f"{side.name}: stuck at {executed} of {count}\n{logs}")
+        await asyncio.gather(*(worker.event("progress", PATIENCE) for worker in workers))
+
+
+def _sample(said: list[dict[str, Any]], count: int) -> Sample:
+    seconds = max(each["last"] for each in said) - min(each["begin"] for each in said)
+    shares = [each["executed"] / count for each in said]
+    return {
+        "rate": count / seconds,
+        "cpu": sum(each["cpu"] for each in said) / count * 1e6,
+        "locked": sum(each["locked"] for each in said),
+        "least": min(shares) * 100,
+    }
+
+
+SCENARIO = Scenario(
+    name="sqlite-4-processes",
+    title=f"{PROCESSES} worker processes on one file, {CONCURRENCY} tasks at a time each",
+    measure=measure,
+    sides=(PEER, OURS),
+    metrics=(
+        Metric("rate", "tasks/s"),
+        Metric("cpu", "CPU µs/task", 1),
+        Metric("locked", "lock errors"),
+        Metric("least", "% least share", 1),
+    ),
+    sizes={"peer": {"count": 2_000}, "ours": {"count": 60_000}},
+    smoke={"peer": {"count": 200}, "ours": {"count": 1_000}},
+)

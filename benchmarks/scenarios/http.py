@@ -1,0 +1,110 @@
+"""Does the site stay quick while tasks flood through the same process?
+
+Latency of a trivial async view at a constant rate, once with the worker idle and once with a deep
+queue being worked off as fast as the worker allows.
+"""
+
+import asyncio
+from typing import Any
+
+from benchmarks.bench import Bench, Process, WrongCount, conserved
+from benchmarks.scenario import OURS, PEER, Metric, Sample, Scenario, Side, Sizes, Target
+from benchmarks.server import Server, serving
+from benchmarks.sides.pending import pending
+from benchmarks.stats import percentile
+
+RATE = 200
+
+
+async def measure(bench: Bench, side: Side, sizes: Sizes) -> Sample:
+    database = await bench.database(side)
+    async with serving(bench, side, database) as server:
+        await _load(bench, side, server, sizes["warmup"])
+        idle = (await _load(bench, side, server, sizes["seconds"]))["latencies"]
+    bench.discard(database)
+    flood, tasks = await _flooded(bench, side, sizes)
+    idle_p99, flood_p99 = percentile(idle, 0.99) * 1e3, percentile(flood, 0.99) * 1e3
+    return {
+        "idle_p50": percentile(idle, 0.5) * 1e3,
+        "idle_p99": idle_p99,
+        "flood_p50": percentile(flood, 0.5) * 1e3,
+        "flood_p99": flood_p99,
+        "slowdown": flood_p99 / idle_p99,
+        "tasks": tasks,
+        "requests": len(flood),
+    }
+
+
+async def _flooded(bench: Bench, side: Side, sizes: Sizes) -> tuple[list[float], float]:
+    """Latencies of requests due while tasks ran, and how many tasks ran a second."""
+    count = sizes["count"]
+    database = await bench.preloaded(side, count)
+    async with serving(bench, side, database) as server:
+        await _load(bench, side, server, sizes["warmup"])
+        before = await server.counts()
+        load = await _load(bench, side, server, sizes["seconds"])
+        after = await server.counts()
+        conserved(side.name, await _drained(side, server, count), count)
+    if left := pending(side.package, database):
+        raise WrongCount(f"{side.name}: {left} messages unfinished after all were executed")
+    bench.discard(database)
+    end = after["last"] if after["executed"] == count else after["now"]
+    kept = [
+        latency
+        for number, latency in enumerate(load["latencies"])
+        if load["start"] + number / RATE < end
+    ]
+    if not kept:
+        raise WrongCount(f"{side.name}: {count} tasks did not last until the first request")
+    return kept, (after["executed"] - before["executed"]) / (end - before["now"])
+
+
+async def _load(bench: Bench, side: Side, server: Server, seconds: float) -> dict[str, Any]:
+    command = ("-m", "benchmarks.load", str(server.port), str(RATE), str(seconds))
+    client: Process
+    async with await bench.spawn(command, side, bench.workdir / "unused") as client:
+        result = await client.event("result", seconds + 60)
+    if min(result["latencies"]) < 0:
+        raise WrongCount(f"{side.name}: requests went unanswered\n{client.log_tail()}")
+    return result
+
+
+async def _drained(side: Side, server: Server, count: int) -> dict[str, Any]:
+    """The counts once all is executed, or when nothing more is."""
+    counted = await server.counts()
+    while counted["executed"] < count:
+        executed = counted["executed"]
+        await asyncio.sleep(3.0 if counted["now"] - counted["last"] > 1.0 else 0.2)
+        counted = await server.counts()
+        if counted["executed"] == executed and counted["now"] - counted["last"] > 10:
+            break
+    return counted
+
+
+SCENARIO = Scenario(
+    name="http-under-load",
+    title=f"a trivial async view under Granian at {RATE} requests/s, idle and while tasks flood",
+    measure=measure,
+    sides=(PEER, OURS),
+    metrics=(
+        Metric("slowdown", "x idle p99", 2),
+        Metric("idle_p50", "ms", 2),
+        Metric("flood_p50", "ms", 2),
+        Metric("idle_p99", "ms", 2),
+        Metric("flood_p99", "ms", 2),
+        Metric("tasks", "tasks/s"),
+        Metric("requests", "counted"),
+    ),
+    sizes={
+        "peer": {"count": 4_000, "warmup": 1.0, "seconds": 8.0},
+        "ours": {"count": 400_000, "warmup": 1.0, "seconds": 8.0},
+    },
+    smoke={
+        "peer": {"count": 300, "warmup": 0.2, "seconds": 0.5},
+        "ours": {"count": 20_000, "warmup": 0.2, "seconds": 0.5},
+    },
+    targets=(
+        Target("slowdown", 2.5, at_least=False),
+        Target("tasks", 5_000.0, at_least=True),
+    ),
+)

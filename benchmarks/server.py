@@ -1,0 +1,80 @@
+"""A real Granian for one side: one worker process, uvloop, on a free loopback port."""
+
+import asyncio
+import json
+import socket
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench import ROOT, Bench, Process, SideLike
+
+FLAGS = ("--interface", "asgi", "--workers", "1", "--loop", "uvloop", "--no-ws")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """``process`` is Granian's supervisor, the parent of the worker."""
+
+    process: Process
+    port: int
+
+    async def get(self, path: str) -> bytes:
+        """The body of a 200 answer."""
+        return await asyncio.to_thread(_get, f"http://127.0.0.1:{self.port}{path}")
+
+    async def counts(self) -> dict[str, Any]:
+        """What the tasks in that server counted."""
+        counted: dict[str, Any] = json.loads(await self.get("/counts"))
+        return counted
+
+    async def ready(self, path: str, timeout: float) -> None:
+        """Until ``path`` is answered with 200."""
+        async with asyncio.timeout(timeout):
+            while True:
+                try:
+                    await self.get(path)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    return
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        body: bytes = answer.read()
+        return body
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def serving(
+    bench: Bench,
+    side: SideLike,
+    database: Path,
+    application: str | None = None,
+    *,
+    path: str = "/",
+    cwd: Path = ROOT,
+) -> AsyncIterator[Server]:
+    """Granian with ``application`` (the side's own by default), answering ``path`` already."""
+    port = _free_port()
+    target = application or f"benchmarks.sides.{side.package}.asgi:application"
+    where = ("--host", "127.0.0.1", "--port", str(port), "--log-level", "warning")
+    command = ("-m", "granian", *FLAGS, *where, target)
+    process = await bench.spawn(command, side, database, cwd=cwd)
+    try:
+        server = Server(process, port)
+        await server.ready(path, 30)
+        yield server
+    finally:
+        await process.stop(30)

@@ -1,0 +1,1 @@
+"""The packages compared: ``ours`` and ``peer`` differ, the rest is shared."""

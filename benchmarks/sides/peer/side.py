@@ -1,0 +1,26 @@
+"""How the peer is run, as its own runworker and benchmark command do it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from django.tasks import task_backends
+from django_vtasks.worker import Worker
+
+
+@asynccontextmanager
+async def worker(concurrency: int) -> AsyncIterator[None]:
+    """A worker of the default queue in the running loop; leaving drains it."""
+    consumer = Worker(task_backends["default"], ["default"], concurrency)
+    running = asyncio.create_task(consumer.run(handle_signals=False))
+    try:
+        yield
+    finally:
+        await consumer.stop()
+        await running
+
+
+@asynccontextmanager
+async def producer() -> AsyncIterator[None]:
+    """What an async view enqueues in. The peer needs nothing set up for it."""
+    yield
