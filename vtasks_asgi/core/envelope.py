@@ -5,6 +5,7 @@ argument nor a decompression bomb can hurt the process. Nothing here names code 
 """
 
 import math
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ COMPRESS_ABOVE = 1024
 MAX_ENCODED = 1024 * 1024
 MAX_DECODED = 8 * 1024 * 1024
 MAX_DEPTH = 64
+#: Levels of lists and objects in JSON that is read: the value's own, its first, the envelope's.
+MAX_NESTING = MAX_DEPTH + 2
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _SCALARS = frozenset({str, bool, type(None)})
@@ -72,8 +75,7 @@ def decode(body: bytes) -> Call:
     """
     fields = unpack(body)
     try:
-        if fields["v"] != VERSION:
-            raise MessageUndecodable(f"envelope version {fields['v']!r} is not {VERSION}")
+        _check_version(fields["v"])
         call = Call(
             fields["task"],
             fields["args"],
@@ -96,8 +98,20 @@ def decode(body: bytes) -> Call:
     return call
 
 
+def _check_version(version: Any) -> None:
+    if type(version) is not int:
+        raise MessageUndecodable("the envelope's version is not a number")
+    if version != VERSION:
+        raise MessageUndecodable(f"envelope version {version} is not {VERSION}")
+
+
 def pack(value: Any, what: str, *, max_size: int) -> bytes:
-    """JSON bytes of a checked value, compressed when that pays, never over ``max_size``."""
+    """JSON bytes of a value checked by ``check_json``, compressed when that pays.
+
+    Raises:
+        TypeError: what only the encoder notices, such as lone surrogates; names ``what``.
+        PayloadTooLarge: over ``max_size`` bytes encoded, or over ``MAX_DECODED`` bytes of JSON.
+    """
     try:
         raw = orjson.dumps(value)
     except TypeError as error:  # lone surrogates, integers over 64 bits
@@ -105,7 +119,7 @@ def pack(value: Any, what: str, *, max_size: int) -> bytes:
     if len(raw) > MAX_DECODED:
         raise PayloadTooLarge(f"{what}: {len(raw)} bytes of JSON, the limit is {MAX_DECODED}")
     if len(raw) > COMPRESS_ABOVE:
-        raw = zstandard.compress(raw)
+        raw = min(raw, zstandard.compress(raw), key=len)
     if len(raw) > max_size:
         raise PayloadTooLarge(
             f"{what}: {len(raw)} bytes encoded, the limit is {max_size} (OPTIONS['MAX_PAYLOAD'])."
@@ -115,32 +129,62 @@ def pack(value: Any, what: str, *, max_size: int) -> bytes:
 
 
 def unpack(raw: bytes) -> Any:
-    """The value ``pack`` was given.
+    """The value ``pack`` was given. Of duplicate keys in an object the last one wins.
 
     Raises:
-        MessageUndecodable: not JSON, not zstd, or larger than the caps.
+        MessageUndecodable: not JSON, not zstd, cut off, or larger or deeper than the caps.
     """
     if len(raw) > MAX_DECODED:
         raise MessageUndecodable(f"{len(raw)} bytes, the limit is {MAX_DECODED}")
     try:
         if raw[:4] == ZSTD_MAGIC:
             raw = _decompress(raw)
-        return orjson.loads(raw)
+        value = orjson.loads(raw)
     except (zstandard.ZstdError, orjson.JSONDecodeError) as error:
         raise MessageUndecodable(f"not an envelope: {error}") from error
+    # Counting is cheap and seldom high enough to make the walk worth it.
+    if raw.count(b"[") + raw.count(b"{") > MAX_NESTING:
+        _check_nesting(value)
+    return value
 
 
 def _decompress(raw: bytes) -> bytes:
-    # The frame's own claim of its size is not trusted: reading stops one byte past the cap.
-    with zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(raw) as reader:
-        plain = reader.read(MAX_DECODED + 1)
-    if len(plain) > MAX_DECODED:
+    # decompress() makes a buffer of the size the frame claims, so the claim is checked before;
+    # a frame that claims less than it holds, or nothing (-1), fails at the end of its buffer.
+    if zstandard.frame_content_size(raw) > MAX_DECODED:
         raise MessageUndecodable(f"decompresses to more than {MAX_DECODED} bytes")
-    return plain
+    return _zstd.reader.decompress(raw, max_output_size=MAX_DECODED, allow_extra_data=False)
+
+
+class _Zstd(threading.local):
+    """One decompressor a thread: making one costs five times what using it does."""
+
+    def __init__(self) -> None:
+        self.reader = zstandard.ZstdDecompressor(max_window_size=MAX_DECODED)
+
+
+_zstd = _Zstd()
+
+
+def _check_nesting(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_NESTING):
+        level = [inner for outer in level for inner in _containers(outer)]
+        if not level:
+            return
+    raise MessageUndecodable(f"nested deeper than {MAX_NESTING} levels")
+
+
+def _containers(value: Any) -> list[Any]:
+    items = value.values() if type(value) is dict else value if type(value) is list else ()
+    return [item for item in items if type(item) is list or type(item) is dict]
 
 
 def check_json(value: Any, where: str, depth: int = 0) -> None:
     """Refuse what JSON would change or lose on the way: bytes, UUIDs, dates, NaN, int keys.
+
+    Tuples travel as lists, and subclasses of str, int, list and dict (a template's SafeString, a
+    TextChoices member) as what they are based on.
 
     Raises:
         TypeError, ValueError: naming the place, such as ``kwargs['user']``.
@@ -156,18 +200,40 @@ def check_json(value: Any, where: str, depth: int = 0) -> None:
             raise ValueError(f"{where} is {value!r}, which JSON cannot carry")
     elif depth > MAX_DEPTH:
         raise ValueError(f"{where} is nested deeper than {MAX_DEPTH} levels")
-    elif kind is list or kind is tuple:
-        for index, item in enumerate(value):
-            if type(item) not in _SCALARS:
-                check_json(item, f"{where}[{index}]", depth + 1)
     elif kind is dict:
-        for key, item in value.items():
-            if type(key) is not str:
-                raise TypeError(f"{where} has the key {key!r}; JSON keys are strings")
-            if type(item) not in _SCALARS:
-                check_json(item, f"{where}[{key!r}]", depth + 1)
+        _check_object(value, where, depth)
+    elif kind is list or kind is tuple:
+        _check_array(value, where, depth)
+    else:
+        _check_based(value, where, depth)
+
+
+def _check_array(value: list[Any] | tuple[Any, ...], where: str, depth: int) -> None:
+    for index, item in enumerate(value):
+        if type(item) not in _SCALARS:
+            check_json(item, f"{where}[{index}]", depth + 1)
+
+
+def _check_object(value: dict[Any, Any], where: str, depth: int) -> None:
+    for key, item in value.items():
+        if type(key) is not str:
+            raise TypeError(f"{where} has the key {key!r}; JSON keys are strings")
+        if type(item) not in _SCALARS:
+            check_json(item, f"{where}[{key!r}]", depth + 1)
+
+
+def _check_based(value: Any, where: str, depth: int) -> None:
+    """Subclasses are checked as what they are based on; anything else is refused."""
+    if isinstance(value, str):
+        return
+    if isinstance(value, int):
+        check_json(int(value), where, depth)
+    elif isinstance(value, list):
+        check_json(list(value), where, depth)
+    elif isinstance(value, dict):
+        check_json(dict(value), where, depth)
     else:
         raise TypeError(
-            f"{where} is a {kind.__qualname__}, which is not JSON-serialisable;"
+            f"{where} is a {type(value).__qualname__}, which is not JSON-serialisable;"
             " pass an id, a string or a number instead"
         )

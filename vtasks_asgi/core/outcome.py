@@ -62,21 +62,42 @@ Outcome = Done | Retry | Release | Dead
 
 
 def dump_history(attempts: list[Attempt]) -> bytes:
-    """Attempts as compact JSON, the form in which every store keeps them."""
-    return orjson.dumps(
-        [
-            [a.worker, a.started_at]
-            if a.error is None
-            else [a.worker, a.started_at, a.error, a.traceback]
-            for a in attempts
-        ]
-    )
+    """Attempts as compact JSON, the form in which every store keeps them.
+
+    Text that is not Unicode (lone surrogates, as in undecodable file names) is escaped.
+    """
+    rows = [
+        [a.worker, a.started_at]
+        if a.error is None
+        else [a.worker, a.started_at, a.error, a.traceback]
+        for a in attempts
+    ]
+    try:
+        return orjson.dumps(rows)
+    except TypeError:
+        return orjson.dumps([[_escaped(item) for item in row] for row in rows])
+
+
+def _escaped(item: Any) -> Any:
+    if isinstance(item, str):
+        return item.encode("utf-8", "backslashreplace").decode()
+    return item
 
 
 def load_history(raw: bytes | None) -> list[Attempt]:
     """Read attempts back; damaged history is dropped, for it must never cost the message."""
     try:
         rows: Any = orjson.loads(raw) if raw else []
-        return [Attempt(*row) for row in rows]
+        attempts = [Attempt(*row) for row in rows]
     except (orjson.JSONDecodeError, TypeError):
         return []
+    return attempts if all(map(_sound, attempts)) else []
+
+
+def _sound(attempt: Attempt) -> bool:
+    texts = (type(attempt.error), type(attempt.traceback))
+    return (
+        type(attempt.worker) is str
+        and type(attempt.started_at) in (int, float)
+        and all(kind in (str, type(None)) for kind in texts)
+    )

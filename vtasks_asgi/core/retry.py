@@ -6,6 +6,7 @@ at least ``CRASH_PAUSE`` seconds, because a poison task must not kill a server f
 server's supervisor is willing to restart it.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,15 +31,20 @@ class Backoff:
     jitter: float = 0.5
 
     def __post_init__(self) -> None:
-        if not (self.base >= 0 and self.factor >= 1 and self.maximum >= self.base):
-            raise ValueError("backoff needs base >= 0, factor >= 1 and maximum >= base")
+        if not (0 <= self.base <= self.maximum < math.inf and 1 <= self.factor < math.inf):
+            raise ValueError(
+                "backoff needs base >= 0, factor >= 1 and maximum >= base, all of them finite"
+            )
         if not 0 <= self.jitter <= 1:
             raise ValueError("backoff jitter must be between 0 and 1")
 
     def delay(self, failures: int, random: Callable[[], float]) -> float:
         """The wait after the n-th failure (n from 1); ``random`` returns [0, 1)."""
-        exponent = min(failures - 1, 64)
-        full = min(self.base * self.factor**exponent, self.maximum)
+        exponent = min(max(failures - 1, 0), 64)
+        try:
+            full = min(self.base * self.factor**exponent, self.maximum)
+        except OverflowError:
+            full = self.maximum if self.base else 0.0
         return full * (1 - self.jitter * random())
 
 
