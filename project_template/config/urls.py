@@ -1,0 +1,12 @@
+"""Addresses. /metrics and /vtasks/health are answered by the wrapper in asgi.py, before Django."""
+
+from django.contrib import admin
+from django.contrib.staticfiles.urls import staticfiles_urlpatterns
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("website.urls")),
+]
+# Only with DEBUG on: static files straight from the apps. Otherwise Granian serves them.
+urlpatterns += staticfiles_urlpatterns()

@@ -1,0 +1,1 @@
+"""The example application: a page on which tasks can be watched. Replace it by yours."""
