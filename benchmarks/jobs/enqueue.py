@@ -1,33 +1,24 @@
-"""Await ``aenqueue`` for ``count`` no-ops from ``coroutines`` coroutines; one means in sequence.
+"""Enqueue from an async view of the all-in-one application; see ``sides.views``.
 
 The process ends without ceremony, so that the harness counts what was durable when awaited.
 """
 
-import asyncio
+import json
 import os
-import time
-from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
+
+from django.core.asgi import get_asgi_application
 
 from benchmarks.child import say
-from benchmarks.jobs.cpu import cpu_seconds
+from benchmarks.inprocess import get, lifespan
 from benchmarks.sides.base import Side
-from benchmarks.sides.tasks import noop
-
-
-async def _enqueue(numbers: Iterator[int]) -> None:
-    for number in numbers:
-        await noop.aenqueue(number)
 
 
 async def main(side: Side, params: dict[str, Any]) -> None:
-    async with side.producer():
-        await _enqueue(iter(range(params["warmup"])))
-        numbers = iter(range(params["count"]))
-        cpu, begin = cpu_seconds(), time.perf_counter()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(params["coroutines"]):
-                group.create_task(_enqueue(numbers))
-        seconds, cpu = time.perf_counter() - begin, cpu_seconds() - cpu
-        say("result", seconds=seconds, cpu=cpu)
+    app = side.wrap(get_asgi_application())
+    query = {name: params[name] for name in ("count", "coroutines", "warmup")}
+    async with lifespan(app):
+        said = json.loads(await get(app, "/enqueue", urlencode(query)))
+        say("result", **said)
         os._exit(0)

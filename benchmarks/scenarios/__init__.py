@@ -1,12 +1,13 @@
 """All scenarios, in the order they are run and printed."""
 
 from benchmarks.scenario import Scenario
-from benchmarks.scenarios import crowd, enqueue, http, latency, process
+from benchmarks.scenarios import crowd, enqueue, http, latency, process, wrapper
 
 SCENARIOS: tuple[Scenario, ...] = (
     process.SCENARIO,
     *enqueue.SCENARIOS,
     *latency.SCENARIOS,
     http.SCENARIO,
+    wrapper.SCENARIO,
     crowd.SCENARIO,
 )

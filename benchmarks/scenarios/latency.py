@@ -25,7 +25,6 @@ def _pace(sizes: Sizes) -> dict[str, object]:
     return {
         "count": sizes["count"],
         "gap": sizes["gap"],
-        "concurrency": CONCURRENCY,
         "seed": random.randrange(1 << 30),
     }
 

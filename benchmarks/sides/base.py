@@ -4,6 +4,8 @@ from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from typing import Protocol, cast
 
+from benchmarks.inprocess import App
+
 
 class Side(Protocol):
     """Implemented by the modules ``ours.side`` and ``peer.side``."""
@@ -12,8 +14,8 @@ class Side(Protocol):
         """A worker of queue ``default`` in the running loop; leaving it drains and settles."""
         ...
 
-    def producer(self) -> AbstractAsyncContextManager[None]:
-        """Where an async view of this side would enqueue, with nobody consuming ``default``."""
+    def wrap(self, app: App) -> App:
+        """The side's all-in-one application around ``app``."""
         ...
 
 

@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from django.tasks import task_backends
+from django_vtasks.asgi import get_worker_application
 from django_vtasks.worker import Worker
+
+from benchmarks.inprocess import App
 
 
 @asynccontextmanager
@@ -20,7 +23,7 @@ async def worker(concurrency: int) -> AsyncIterator[None]:
         await running
 
 
-@asynccontextmanager
-async def producer() -> AsyncIterator[None]:
-    """What an async view enqueues in. The peer needs nothing set up for it."""
-    yield
+def wrap(app: App) -> App:
+    """The peer's all-in-one application around ``app``."""
+    wrapped: App = get_worker_application(app)
+    return wrapped
