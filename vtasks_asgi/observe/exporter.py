@@ -9,6 +9,7 @@ import asyncio
 import errno
 import logging
 import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -95,10 +96,14 @@ class _Server(ThreadingHTTPServer):
         TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread could be started
+            self._free.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -107,7 +112,10 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        logger.debug("A client of the metrics port gave up", exc_info=True)
+        if isinstance(sys.exception(), OSError):
+            logger.debug("A client of the metrics port gave up", exc_info=True)
+        else:
+            logger.exception("The metrics port could not answer")
 
 
 class _Handler(BaseHTTPRequestHandler):
