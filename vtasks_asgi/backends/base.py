@@ -17,13 +17,15 @@ from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 from django.utils.inspect import get_func_args, is_module_level_function
 
-from vtasks_asgi import lanes, results, signals
+from vtasks_asgi import lanes, registry, results, signals
 from vtasks_asgi.conf import options, use_tz
 from vtasks_asgi.core.clock import SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
 from vtasks_asgi.core.message import MAX_PRIORITY, MIN_PRIORITY, Message, new_id
+from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.runtime.active import runtime_of
+from vtasks_asgi.runtime.cron import tick_id
 from vtasks_asgi.runtime.events import hub
 from vtasks_asgi.store.base import FullStore
 from vtasks_asgi.tasks import VTask
@@ -138,6 +140,21 @@ class VTasksBackend(BaseTaskBackend):
         run_at = results.epoch(task.run_after)
         message = Message(new_id(now), task.queue_name, body, int(task.priority), run_at)
         return task, message, call
+
+    def tick_message(self, entry: Entry, at: float) -> Message:
+        """The message of a schedule's tick; the same id in every process.
+
+        Raises:
+            LookupError: the entry's task is not registered.
+            InvalidTask, TypeError, ValueError: as ``enqueue``.
+        """
+        known = registry.find(entry.task)
+        if known is None:
+            raise LookupError(f"task {entry.task!r} is not registered")
+        task = known.task.using(queue_name=entry.queue_name, priority=entry.priority)
+        _, message, _ = self._message(task, entry.args, entry.kwargs, at)
+        message.id = tick_id(entry.name, at)
+        return message
 
     def _accept(self, prepared: list[tuple[Task[..., Any], Message, Call]]) -> list[TaskResult]:
         accepted = []

@@ -1,0 +1,153 @@
+"""Puts a runtime together from settings: the same one for web server and standalone worker."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from secrets import token_hex
+
+from django.tasks import task_backends
+from django.tasks.exceptions import InvalidTask, InvalidTaskBackend
+
+from vtasks_asgi import registry
+from vtasks_asgi.backends.base import VTasksBackend
+from vtasks_asgi.conf import Options, options, time_zone
+from vtasks_asgi.core.clock import SystemClock
+from vtasks_asgi.core.schedule import Entry, ScheduleError, parse_entry
+from vtasks_asgi.exceptions import ConfigurationError
+from vtasks_asgi.invoke import Invoker
+from vtasks_asgi.observe.logs import Logs
+from vtasks_asgi.observe.metrics import Metrics
+from vtasks_asgi.runtime.config import PoolConfig, RuntimeConfig
+from vtasks_asgi.runtime.cron import Cron
+from vtasks_asgi.runtime.events import Listener, hub
+from vtasks_asgi.runtime.runtime import Runtime
+
+_listening: list[Listener] = []
+
+
+def assemble(
+    *,
+    backend: str | None = None,
+    queues: Sequence[str] | None = None,
+    concurrency: int | None = None,
+    scheduler: bool | None = None,
+    worker: str | None = None,
+) -> Runtime:
+    """A runtime ready to ``run``. What is None comes from the settings.
+
+    Raises:
+        ConfigurationError: naming what is wrong and the fix.
+    """
+    settings = options()
+    chosen = find_backend(backend or settings.backend)
+    registry.discover()
+    config = RuntimeConfig(
+        worker=worker or settings.worker_id or f"worker-{token_hex(6)}",
+        pools=_pools(settings, chosen, queues, concurrency or settings.concurrency),
+        lease=settings.lease,
+        drain_timeout=settings.drain_timeout,
+    )
+    run_scheduler = settings.run_scheduler if scheduler is None else scheduler
+    entries = schedule_entries(chosen) if run_scheduler else []
+    _listen(config, [entry.name for entry in entries])
+    clock = SystemClock()
+    store = chosen.make_store()
+    invoke = Invoker(
+        alias=chosen.alias,
+        sender=type(chosen),
+        worker=config.worker,
+        events=hub,
+        result_ttl=chosen.result_ttl,
+        max_rescues=settings.max_rescues,
+        max_result=chosen.max_payload,
+    )
+    cron = Cron(store, entries, chosen.tick_message, hub, clock) if entries else None
+    return Runtime(chosen.alias, store, invoke, invoke.rescue, config, events=hub, cron=cron)
+
+
+def find_backend(alias: str) -> VTasksBackend:
+    """The backend of that alias, if it is one of ours.
+
+    Raises:
+        ConfigurationError: it is not, or its options are wrong.
+    """
+    try:
+        backend = task_backends[alias]
+    except InvalidTaskBackend as error:
+        raise ConfigurationError(f"TASKS[{alias!r}]: {error}") from error
+    if not isinstance(backend, VTasksBackend):
+        kind = f"{type(backend).__module__}.{type(backend).__qualname__}"
+        raise ConfigurationError(
+            f"TASKS[{alias!r}] is a {kind}, which has no worker; use"
+            " 'vtasks_asgi.backends.database.DatabaseTaskBackend'"
+        )
+    return backend
+
+
+def schedule_entries(backend: VTasksBackend) -> list[Entry]:
+    """The entries of VTASKS_SCHEDULE, checked against the registry and the backend.
+
+    Raises:
+        ConfigurationError: naming every wrong entry.
+    """
+    entries: list[Entry] = []
+    problems: list[str] = []
+    for name, raw in options().schedule.items():
+        try:
+            entry = parse_entry(name, raw, default_zone=time_zone())
+        except ScheduleError as error:
+            problems.extend(error.problems)
+            continue
+        problems.extend(_entry_problems(entry, backend))
+        entries.append(entry)
+    if problems:
+        raise ConfigurationError("; ".join(problems))
+    return entries
+
+
+def _entry_problems(entry: Entry, backend: VTasksBackend) -> Iterator[str]:
+    where = f"VTASKS_SCHEDULE[{entry.name!r}]"
+    registry.discover()
+    if registry.find(entry.task) is None:
+        near = difflib.get_close_matches(entry.task, registry.names(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "add its module to VTASKS_IMPORTS"
+        yield f"{where}['task'] {entry.task!r} is not a registered task; {hint}"
+        return
+    try:
+        backend.tick_message(entry, 0.0)
+    except (InvalidTask, TypeError, ValueError) as error:
+        yield f"{where}: {error}"
+
+
+def _pools(
+    settings: Options, backend: VTasksBackend, queues: Sequence[str] | None, concurrency: int
+) -> tuple[PoolConfig, ...]:
+    """One pool for the queues without slots of their own, and one for each that has some."""
+    wanted = list(dict.fromkeys(queues)) if queues else list(settings.queues)
+    for queue in wanted:
+        if backend.queues and queue not in backend.queues:
+            raise ConfigurationError(
+                f"queue {queue!r} is not one of backend {backend.alias!r}: add it to VTASKS_QUEUES"
+                f" or to TASKS[{backend.alias!r}]['QUEUES']"
+            )
+    shared = tuple(queue for queue in wanted if settings.queues.get(queue) is None)
+    pools = [PoolConfig(shared, concurrency)] if shared else []
+    for queue in wanted:
+        if size := settings.queues.get(queue):
+            pools.append(PoolConfig((queue,), size))
+    return tuple(pools)
+
+
+def _listen(config: RuntimeConfig, schedules: Sequence[str]) -> None:
+    """Metrics and logs hear the hub once, however many runtimes this process has had."""
+    for listener in _listening:
+        hub.remove(listener)
+    _listening[:] = [
+        Metrics(
+            known_task=lambda name: registry.find(name) is not None,
+            queues=config.queues,
+            schedules=schedules,
+        ),
+        Logs(),
+    ]
+    for listener in _listening:
+        hub.add(listener)

@@ -1,0 +1,125 @@
+"""``manage.py runworker``: the runtime with no web server."""
+
+import asyncio
+import logging
+import signal
+import sys
+from argparse import ArgumentParser
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from vtasks_asgi.assembly import assemble
+from vtasks_asgi.conf import debug, options
+from vtasks_asgi.exceptions import VTasksError
+from vtasks_asgi.observe.exporter import Exporter
+from vtasks_asgi.observe.health_file import HealthFile
+from vtasks_asgi.observe.pages import Pages
+from vtasks_asgi.runtime.runtime import Runtime
+
+logger = logging.getLogger("vtasks_asgi")
+
+#: Exit codes: 0 stopped as asked, 1 wrong configuration, 70 the runtime died (EX_SOFTWARE of
+#: sysexits.h), 130 interrupted a second time while draining.
+EXIT_DIED = 70
+EXIT_INTERRUPTED = 130
+
+
+class Command(BaseCommand):
+    """Options override the settings of the same meaning."""
+
+    help = "Runs tasks until it gets SIGTERM or SIGINT; a second signal does not wait for them."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--queue", action="append", help="Queue to consume; repeatable. Default VTASKS_QUEUES."
+        )
+        parser.add_argument("--concurrency", type=int, help="Slots. Default VTASKS_CONCURRENCY.")
+        parser.add_argument(
+            "--scheduler", action="store_true", help="Also fire VTASKS_SCHEDULE from here."
+        )
+        parser.add_argument("--backend", help="Alias in TASKS. Default VTASKS_BACKEND.")
+        parser.add_argument("--id", help="Worker id recorded with attempts. Default random.")
+        parser.add_argument("--metrics-port", type=int, help="Serve metrics and health here.")
+        parser.add_argument("--health-check-file", help="Touch this file while healthy.")
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        if given["concurrency"] is not None and given["concurrency"] < 1:
+            raise CommandError("--concurrency must be at least 1")
+        try:
+            runtime = assemble(
+                backend=given["backend"],
+                queues=given["queue"],
+                concurrency=given["concurrency"],
+                scheduler=bool(given["scheduler"]),
+                worker=given["id"],
+            )
+            code = _run(
+                self._serve(
+                    runtime,
+                    given["metrics_port"] or options().metrics_port,
+                    given["health_check_file"] or options().health_check_file,
+                )
+            )
+        except VTasksError as error:
+            raise CommandError(str(error)) from error
+        if code:
+            sys.exit(code)
+
+    async def _serve(self, runtime: Runtime, port: int | None, file: str | None) -> int:
+        life = asyncio.create_task(runtime.run(), name="vtasks-runtime")
+        _obey_signals(runtime, life)
+        with ExitStack() as stack:
+            if port:
+                token = options().health_token
+                exporter = Exporter(Pages(runtime.health, token=token, debug=debug()), port)
+                exporter.start()
+                stack.callback(exporter.close)
+            if file:
+                health_file = HealthFile(file, runtime.health)
+                health_file.check()
+                beating = asyncio.create_task(health_file.run())
+                stack.callback(beating.cancel)
+            self._greet(runtime)
+            return await _outcome(life)
+
+    def _greet(self, runtime: Runtime) -> None:
+        pools = ", ".join(f"{'+'.join(p.queues)} ({p.size} slots)" for p in runtime.config.pools)
+        self.stderr.write(f"vtasks_asgi worker {runtime.config.worker}: {pools}")
+
+
+async def _outcome(life: "asyncio.Task[None]") -> int:
+    try:
+        await life
+    except asyncio.CancelledError:
+        return EXIT_INTERRUPTED
+    except Exception:
+        logger.critical("The task runtime died", exc_info=True)
+        return EXIT_DIED
+    return 0
+
+
+def _obey_signals(runtime: Runtime, life: "asyncio.Task[None]") -> None:
+    asked = False
+
+    def obey() -> None:
+        nonlocal asked
+        if asked:
+            life.cancel()
+        asked = True
+        runtime.close()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, obey)
+
+
+def _run(main: Coroutine[Any, Any, int]) -> int:
+    """On uvloop when it is installed, else on asyncio."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)

@@ -1,0 +1,30 @@
+"""What a runtime needs to know, decided before it is built. Times are in seconds."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """Some queues that share ``size`` slots."""
+
+    queues: tuple[str, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    """``poll`` bounds how long a fetcher sleeps without looking, whatever the doorbell does."""
+
+    worker: str
+    pools: tuple[PoolConfig, ...]
+    lease: float = 30.0
+    drain_timeout: float = 20.0
+    poll: float = 1.0
+    reclaim_every: float = 1.0
+    sample_every: float = 5.0
+    prune_every: float = 60.0
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """All queues consumed."""
+        return tuple(queue for pool in self.pools for queue in pool.queues)

@@ -1,0 +1,47 @@
+"""Takes over what dead workers held. Anyone may, from any host; the lease is the only evidence."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+
+from vtasks_asgi.core.outcome import Outcome
+from vtasks_asgi.runtime.config import RuntimeConfig
+from vtasks_asgi.runtime.events import Events
+from vtasks_asgi.store.base import Claim, Settlement, Store
+
+BATCH = 64
+
+
+class Reclaimer:
+    """``rescue`` decides what becomes of a claim whose worker vanished."""
+
+    def __init__(
+        self,
+        store: Store,
+        rescue: Callable[[Claim], Outcome],
+        *,
+        config: RuntimeConfig,
+        events: Events,
+    ) -> None:
+        self._store = store
+        self._rescue = rescue
+        self._config = config
+        self._events = events
+
+    async def run(self) -> None:
+        while True:
+            for queue in self._config.queues:
+                while await self._reclaim(queue) == BATCH:
+                    await asyncio.sleep(0)
+            # Jitter: processes started together must not look together for ever.
+            await asyncio.sleep(self._config.reclaim_every * (0.75 + random.random() / 2))
+
+    async def _reclaim(self, queue: str) -> int:
+        config = self._config
+        claims: Sequence[Claim] = await self._store.reclaim(
+            queue, BATCH, worker=config.worker, lease=config.lease
+        )
+        if claims:
+            self._events.reclaimed(queue, claims)
+            await self._store.settle([Settlement(claim, self._rescue(claim)) for claim in claims])
+        return len(claims)

@@ -1,0 +1,216 @@
+"""Everything alive in one event loop, as nested scopes: indentation is the order of shutdown."""
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from vtasks_asgi.core.clock import Clock, SystemClock
+from vtasks_asgi.core.errors import StoreError
+from vtasks_asgi.core.outcome import Outcome
+from vtasks_asgi.runtime.active import current
+from vtasks_asgi.runtime.config import RuntimeConfig
+from vtasks_asgi.runtime.events import Events
+from vtasks_asgi.runtime.execute import Executions, Invoke
+from vtasks_asgi.runtime.fetch import Fetcher
+from vtasks_asgi.runtime.health import Health
+from vtasks_asgi.runtime.housekeeping import Housekeeper
+from vtasks_asgi.runtime.leases import Leases
+from vtasks_asgi.runtime.monitor import Monitor
+from vtasks_asgi.runtime.reclaim import Reclaimer
+from vtasks_asgi.runtime.settle import Settler
+from vtasks_asgi.runtime.slots import Slots
+from vtasks_asgi.runtime.supervise import Service, backoff, services
+from vtasks_asgi.store.base import Claim, FullStore
+
+logger = logging.getLogger("vtasks_asgi")
+
+#: Seconds for the last settlements after the drain.
+FLUSH_TIMEOUT = 1.0
+
+
+class Scheduler(Protocol):
+    """What the runtime asks of cron."""
+
+    last_ticks: Mapping[str, float]
+
+    async def run(self) -> None: ...
+
+
+class Runtime:
+    """Worker, scheduler and chores over one store.
+
+    ``run`` lives until ``close``; ``stop`` begins the drain. Both may be called from any thread or
+    signal handler, in any order, more than once, and before ``run``.
+
+    Args:
+        alias: the backend whose messages these are.
+        store: opened and closed by ``run``, and tried again for as long as it is unavailable.
+        invoke: turns a claim into an outcome.
+        rescue: the outcome of a claim whose worker vanished.
+        make_cron: builds the scheduler, or None for none.
+    """
+
+    def __init__(
+        self,
+        alias: str,
+        store: FullStore,
+        invoke: Invoke,
+        rescue: Callable[[Claim], Outcome],
+        config: RuntimeConfig,
+        *,
+        events: Events,
+        cron: Scheduler | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.alias = alias
+        self.store = store
+        self.config = config
+        self._invoke = invoke
+        self._rescue = rescue
+        self._cron = cron
+        self._events = events
+        self._clock = clock or SystemClock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked_to_stop = threading.Event()
+        self._asked_to_close = threading.Event()
+        self._stopping = asyncio.Event()
+        self._closing = asyncio.Event()
+        self.is_open = False
+        self._monitor = Monitor(config, events, self._clock)
+
+    # -- from outside
+
+    def stop(self) -> None:
+        """Claim nothing more; let what runs end within the drain budget."""
+        self._asked_to_stop.set()
+        self._wake()
+
+    def close(self) -> None:
+        """Stop, and after the drain let go of the store."""
+        self._asked_to_stop.set()
+        self._asked_to_close.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._obey)
+            except RuntimeError:
+                pass  # the loop is closed, so this has ended
+
+    def _obey(self) -> None:
+        if self._asked_to_stop.is_set():
+            self._stopping.set()
+        if self._asked_to_close.is_set():
+            self._closing.set()
+
+    def is_mine(self) -> bool:
+        """Does the caller run in this runtime's event loop?"""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def health(self) -> Health:
+        """What is known now; never asks the store."""
+        return self._monitor.health(
+            is_open=self.is_open,
+            stopping=self._asked_to_stop.is_set(),
+            ticks=dict(self._cron.last_ticks) if self._cron else {},
+        )
+
+    # -- the life
+
+    async def run(self) -> None:
+        """Live until ``close``. Raises nothing but cancellation and our own bugs."""
+        self._loop = asyncio.get_running_loop()
+        self._obey()
+        try:
+            if await self._open():
+                await self._work()
+                await self._closing.wait()
+        finally:
+            self.is_open = False
+            self._monitor.stopped = True
+            self._events.remove(self._monitor)
+            await self.store.aclose()
+
+    async def _open(self) -> bool:
+        """Open the store, however long that takes; False when asked to stop before."""
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                await self.store.open()
+            except StoreError as error:
+                failures += 1
+                self._events.service_failed("store", error)
+                if failures == 1 or failures % 12 == 0:
+                    logger.error("The task store is unavailable, trying again: %s", error)
+            else:
+                if failures:
+                    logger.warning("The task store is available")
+                    self._events.service_recovered("store")
+                self.is_open = True
+                return True
+            try:
+                async with asyncio.timeout(backoff(failures)):
+                    await self._stopping.wait()
+            except TimeoutError:
+                pass
+        return False
+
+    async def _work(self) -> None:
+        context = contextvars.copy_context()
+        context.run(current.set, self)
+        settler = Settler(self.store, self._events, lambda claim: executions.settled(claim))
+        executions = Executions(self._invoke, settler, self._clock, context)
+        leases = Leases(
+            self.store,
+            executions,
+            lease=self.config.lease,
+            events=self._events,
+            clock=self._clock,
+        )
+        keepers: dict[str, Service] = {"settle": settler.run, "leases": leases.run}
+        async with services(keepers, self._events):
+            async with services(self._consumers(settler, executions, leases), self._events):
+                await self._stopping.wait()
+            late = await executions.drain(self.config.drain_timeout)
+            if late:
+                logger.warning("Released %d running message(s) at the end of the drain", late)
+            if not await settler.flush(FLUSH_TIMEOUT):
+                logger.error("%d outcome(s) could not be written", settler.pending)
+
+    def _consumers(
+        self, settler: Settler, executions: Executions, leases: Leases
+    ) -> dict[str, Service]:
+        fetchers = [
+            Fetcher(
+                self.store,
+                pool.queues,
+                Slots(pool.size),
+                executions,
+                settler,
+                config=self.config,
+                events=self._events,
+                clock=self._clock,
+            )
+            for pool in self.config.pools
+        ]
+        reclaimer = Reclaimer(
+            self.store, self._rescue, config=self.config, events=self._events
+        )
+        keeper = Housekeeper(
+            self.store, config=self.config, events=self._events, clock=self._clock
+        )
+        self._monitor.watch(fetchers, leases, keeper)
+        consumers: dict[str, Service] = {
+            f"fetch-{number}": fetcher.run for number, fetcher in enumerate(fetchers)
+        }
+        consumers |= {"reclaim": reclaimer.run, "sample": keeper.sample, "prune": keeper.prune}
+        if self._cron is not None:
+            consumers["cron"] = self._cron.run
+        return consumers

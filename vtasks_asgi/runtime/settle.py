@@ -1,0 +1,78 @@
+"""Writes outcomes back in batches, until the store has acknowledged each.
+
+Invariant: a settlement leaves ``pending`` only when the store has answered for it, so an outage
+delays outcomes and never changes them; the token makes a repeated settlement harmless.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from vtasks_asgi.runtime.events import Events
+from vtasks_asgi.store.base import Claim, Settlement, Store
+
+#: Settlements in one call of the store.
+BATCH = 500
+#: With more than this pending the store is behind, and fetching pauses.
+CONGESTED = 2000
+
+
+class Settler:
+    """``put`` outcomes, run ``run`` as a service, ``flush`` before leaving."""
+
+    def __init__(
+        self, store: Store, events: Events, settled: Callable[[Claim], None]
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._settled = settled
+        self._pending: deque[Settlement] = deque()
+        self._work = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._room = asyncio.Event()
+        self._quiet.set()
+        self._room.set()
+
+    @property
+    def pending(self) -> int:
+        return len(self._pending)
+
+    def put(self, settlement: Settlement) -> None:
+        self._pending.append(settlement)
+        self._work.set()
+        self._quiet.clear()
+        if len(self._pending) > CONGESTED:
+            self._room.clear()
+
+    async def wait_room(self) -> None:
+        """Return when the store keeps up."""
+        await self._room.wait()
+
+    async def flush(self, timeout: float) -> bool:
+        """Wait until nothing is pending, at most ``timeout`` seconds; did it empty?"""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._quiet.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        while True:
+            await self._work.wait()
+            batch = [self._pending[i] for i in range(min(BATCH, len(self._pending)))]
+            settled = await self._store.settle(batch)
+            for _ in batch:
+                self._settled(self._pending.popleft().claim)
+            self._tell(settled.lost, settled.evicted)
+            if len(self._pending) <= CONGESTED:
+                self._room.set()
+            if not self._pending:
+                self._work.clear()
+                self._quiet.set()
+
+    def _tell(self, lost: Sequence[Claim], evicted: dict[str, int]) -> None:
+        if lost:
+            self._events.stale(lost)
+        for queue, count in evicted.items():
+            self._events.evicted(queue, count)
