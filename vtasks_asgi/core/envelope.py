@@ -5,7 +5,6 @@ argument nor a decompression bomb can hurt the process. Nothing here names code 
 """
 
 import math
-import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +21,10 @@ MAX_DEPTH = 64
 #: Levels of lists and objects in JSON that is read: the value's own, its first, the envelope's.
 MAX_NESTING = MAX_DEPTH + 2
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+#: Decompressors nobody uses now: making one costs five times what using it does, and two threads
+#: may not use one at once.
+_idle: list[zstandard.ZstdDecompressor] = []
 
 _SCALARS = frozenset({str, bool, type(None)})
 _MAX_INT = 2**63 - 1
@@ -153,17 +156,14 @@ def _decompress(raw: bytes) -> bytes:
     # a frame that claims less than it holds, or nothing (-1), fails at the end of its buffer.
     if zstandard.frame_content_size(raw) > MAX_DECODED:
         raise MessageUndecodable(f"decompresses to more than {MAX_DECODED} bytes")
-    return _zstd.reader.decompress(raw, max_output_size=MAX_DECODED, allow_extra_data=False)
-
-
-class _Zstd(threading.local):
-    """One decompressor a thread: making one costs five times what using it does."""
-
-    def __init__(self) -> None:
-        self.reader = zstandard.ZstdDecompressor(max_window_size=MAX_DECODED)
-
-
-_zstd = _Zstd()
+    try:
+        reader = _idle.pop()
+    except IndexError:
+        reader = zstandard.ZstdDecompressor(max_window_size=MAX_DECODED)
+    try:
+        return reader.decompress(raw, max_output_size=MAX_DECODED, allow_extra_data=False)
+    finally:
+        _idle.append(reader)
 
 
 def _check_nesting(value: Any) -> None:

@@ -4,6 +4,11 @@ No verb retries, logs or sleeps; policy never lives here. ``store.memory`` is th
 specification in dicts. A store reads its own server's clock wherever leases and due times are
 compared. ``extend`` and ``push_sync`` block and may be called from any thread; everything else is
 awaited on the loop that opened the store. A driver's errors surface as ``StoreError``.
+
+Before ``open`` and after ``aclose`` every verb raises ``StoreUnavailable``; only ``push_sync`` and
+``lookup_sync`` may answer then, where they use the caller's own connection. Empty sequences are
+legal everywhere, and a ``limit`` below 1 takes nothing. Bodies, histories and values are any bytes;
+queue, worker and schedule names any text without NUL.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +21,10 @@ from vtasks_asgi.core.outcome import Outcome
 
 
 class State(StrEnum):
-    """Where a message is. ``DONE`` exists only while its result is kept."""
+    """Where a message is. ``DONE`` exists only while its result is kept.
+
+    A message whose time has come stays ``DELAYED`` until a claim promotes it.
+    """
 
     READY = "ready"
     DELAYED = "delayed"
@@ -58,7 +66,10 @@ class Claim:
 
 @dataclass(slots=True)
 class Claimed:
-    """What ``claim`` found. ``next_due`` is in seconds from now, None when nothing is delayed."""
+    """What ``claim`` found.
+
+    ``next_due`` is in seconds from now, 0.0 for "already", None when nothing stays delayed.
+    """
 
     claims: list[Claim]
     next_due: float | None = None
@@ -96,7 +107,9 @@ class Record:
     """One message as an onlooker sees it, whatever its state. Times are epoch seconds.
 
     ``worker`` and ``started_at`` belong to the claim in progress; earlier attempts, and for
-    finished messages all attempts, are in ``history``.
+    finished messages all attempts, are in ``history``. ``run_at`` is meant for ``DELAYED``,
+    ``value`` for ``DONE``, ``reason`` for ``DEAD``; ``attempt`` and ``crashes`` for all but
+    ``DONE``.
     """
 
     id: str
@@ -117,7 +130,11 @@ class Record:
 
 @dataclass(slots=True)
 class QueueStats:
-    """One queue in numbers. ``oldest_ready`` is the age in seconds of the longest-waiting one."""
+    """One queue in numbers. A delayed message whose time has come counts as ready.
+
+    ``oldest_ready`` is how many seconds ago the longest-waiting one became ready: was pushed, came
+    due, was released or retried. None when none is ready.
+    """
 
     ready: int = 0
     delayed: int = 0
@@ -130,17 +147,20 @@ class Store(Protocol):
     """What a backend and a runtime ask of a queue's storage engine."""
 
     async def open(self) -> None:
-        """Connect.
+        """Connect. Calling again is legal, whether it failed, succeeded, or was closed since.
 
         Raises:
-            StoreUnavailable: now, or not yet (migrations missing); calling again is legal.
+            StoreUnavailable: now, or not yet (migrations missing).
         """
 
     async def aclose(self) -> None:
         """Let go of every connection. Legal when never opened, and twice."""
 
     async def push(self, messages: Sequence[Message]) -> list[Receipt]:
-        """Store messages durably; one receipt each, in order. Idempotent by id."""
+        """Store messages durably; one receipt each, in order. Idempotent by id.
+
+        An id is known, whatever the message's state, as long as a record of it is stored.
+        """
         ...
 
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
@@ -162,31 +182,44 @@ class Store(Protocol):
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
         """Take up to ``limit`` due messages: by priority, highest first, then oldest first.
 
-        Messages whose time has come are promoted within the same step. Each one taken has its
-        attempt counted and a new token, and is held for ``lease`` seconds.
+        The oldest is the first pushed, however often it was delayed or tried since. Messages whose
+        time has come are promoted within the same step. Each one taken has its attempt counted and
+        a new token, and is held for ``lease`` seconds.
         """
         ...
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
         """Hold these for ``lease`` more seconds from now; returns those already lost.
 
-        Blocking, from any thread: leases must be renewed while the event loop is blocked.
+        A lease that ran out is lost only once somebody has taken it over: until then its holder
+        may extend it, and settle. Blocking, from any thread: leases must be renewed while the event
+        loop is blocked.
         """
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
-        """Write outcomes back, fenced by each claim's token. Settling twice is a loss, no error."""
+        """Write outcomes back, fenced by each claim's token. Settling twice is a loss, no error.
+
+        A lost settlement does not hinder the others. A retry or release without delay is ready at
+        once. A release takes the attempt back that its claim had counted; a reclaimed claim had
+        counted none. Evicted are the dead letters buried first.
+        """
         ...
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         """Take over up to ``limit`` expired leases, each with a new token and one more crash.
 
-        ``attempt`` is not counted again: what was lost had been counted when it was claimed.
+        The longest expired come first. ``attempt`` is not counted again: what was lost had been
+        counted when it was claimed.
         """
         ...
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
-        """Sleep until there may be work, at most ``timeout`` seconds. A hint: early is legal."""
+        """Sleep until there may be work, at most ``timeout`` seconds. A hint: early is legal.
+
+        Any push to one of the queues ends it, delayed ones included, also a push that came after
+        the last claim of that queue had begun. Other processes' pushes may take a moment more.
+        """
 
 
 class Inspector(Protocol):
@@ -197,7 +230,7 @@ class Inspector(Protocol):
         ...
 
     async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
-        """The records of those ids that exist."""
+        """The records of those ids that exist; a result past its time no longer does."""
         ...
 
     def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
@@ -207,15 +240,30 @@ class Inspector(Protocol):
     async def browse(
         self, queue: str, state: State, *, limit: int, cursor: str | None = None
     ) -> tuple[list[Record], str | None]:
-        """A page of records of one state, and the cursor of the next page, None at the end."""
+        """A page of records of one state, and the cursor of the next page, None at the end.
+
+        What stays in that state while the pages are turned appears exactly once.
+
+        Raises:
+            ValueError: ``limit`` is below 1, or ``cursor`` makes no sense.
+        """
         ...
 
     async def requeue(self, ids: Sequence[str]) -> int:
-        """Make dead letters ready again, attempts and crashes at zero; how many there were."""
+        """Make dead letters ready again, as if just pushed; how many there were.
+
+        Attempts and crashes are back at zero, and history is empty.
+        """
         ...
 
     async def purge(self, queue: str, state: State, *, before: float | None = None) -> int:
-        """Delete all of one state (never ``RUNNING``); with ``before``, only older ones."""
+        """Delete all of one state, or with ``before`` (epoch seconds) only older ones; how many.
+
+        Finished messages are as old as their end, others as their push.
+
+        Raises:
+            ValueError: for ``RUNNING``.
+        """
         ...
 
     async def prune(self, limit: int) -> int:
