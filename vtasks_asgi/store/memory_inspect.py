@@ -1,0 +1,134 @@
+"""The reference store's memory, and what onlookers ask of it."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from vtasks_asgi.core.clock import Clock
+from vtasks_asgi.core.errors import StoreUnavailable
+from vtasks_asgi.store.base import QueueStats, Record, State
+
+
+@dataclass(slots=True)
+class Entry:
+    """A record, and what only the store knows about it.
+
+    ``seq`` orders pushes, and for finished messages their ends. ``since`` is the time of the push,
+    or of the end. ``lease_until`` counts while there is a ``token``.
+    """
+
+    record: Record
+    seq: int
+    since: float
+    token: str | None = None
+    lease_until: float = 0.0
+    expires_at: float | None = None
+
+
+class MemoryInspector:
+    """See ``store.base``."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._entries: dict[str, Entry] = {}
+        self._rings: Counter[str] = Counter()
+        self._seq = 0
+        self._opened = False
+
+    @contextmanager
+    def _work(self) -> Iterator[float]:
+        """One atomic step; gives the time at which all of it happens."""
+        if not self._opened:
+            raise StoreUnavailable("the store is not open")
+        with self._lock:
+            yield self._clock.now()
+
+    async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+        with self._work() as now:
+            return {queue: self._stats(queue, now) for queue in queues}
+
+    def _stats(self, queue: str, now: float) -> QueueStats:
+        stats = QueueStats(
+            running=len(self._of(queue, State.RUNNING)), dead=len(self._of(queue, State.DEAD))
+        )
+        for entry in self._of(queue, State.READY) + self._of(queue, State.DELAYED):
+            since = max(entry.since, entry.record.run_at or 0.0)
+            if since > now:
+                stats.delayed += 1
+            else:
+                stats.ready += 1
+                stats.oldest_ready = max(now - since, stats.oldest_ready or 0.0)
+        return stats
+
+    async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
+        return self.lookup_sync(ids)
+
+    def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
+        with self._work() as now:
+            found = {id: self._entries[id] for id in ids if id in self._entries}
+            return {id: replace(e.record) for id, e in found.items() if not _expired(e, now)}
+
+    async def browse(
+        self, queue: str, state: State, *, limit: int, cursor: str | None = None
+    ) -> tuple[list[Record], str | None]:
+        if limit < 1:
+            raise ValueError("limit must be at least 1")
+        with self._work() as now:
+            after = int(cursor) if cursor is not None else 0
+            rest = [e for e in self._of(queue, state) if e.seq > after and not _expired(e, now)]
+            page = rest[:limit]
+            more = len(rest) > limit
+            return [replace(e.record) for e in page], str(page[-1].seq) if more else None
+
+    async def requeue(self, ids: Sequence[str]) -> int:
+        count = 0
+        with self._work() as now:
+            for id in ids:
+                entry = self._entries.get(id)
+                if entry is None or entry.record.state is not State.DEAD:
+                    continue
+                old = entry.record
+                record = Record(id, old.queue, State.READY, old.body, old.priority)
+                self._entries[id] = Entry(record, self._next_seq(), since=now)
+                self._ring(old.queue)
+                count += 1
+        return count
+
+    async def purge(self, queue: str, state: State, *, before: float | None = None) -> int:
+        if state is State.RUNNING:
+            raise ValueError("running messages cannot be purged")
+        with self._work():
+            every = self._of(queue, state)
+            return self._delete([e for e in every if before is None or e.since < before])
+
+    async def prune(self, limit: int) -> int:
+        with self._work() as now:
+            expired = [e for e in self._entries.values() if _expired(e, now)]
+            return self._delete(expired[: max(0, limit)])
+
+    # -- helpers
+
+    def _of(self, queue: str, state: State) -> list[Entry]:
+        """Those of one queue and state, in the order of their ``seq``."""
+        every = self._entries.values()
+        found = [e for e in every if e.record.queue == queue and e.record.state is state]
+        return sorted(found, key=lambda entry: entry.seq)
+
+    def _delete(self, entries: Sequence[Entry]) -> int:
+        for entry in entries:
+            del self._entries[entry.record.id]
+        return len(entries)
+
+    def _next_seq(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def _ring(self, queue: str) -> None:
+        raise NotImplementedError
+
+
+def _expired(entry: Entry, now: float) -> bool:
+    return entry.expires_at is not None and entry.expires_at <= now
