@@ -66,18 +66,19 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             if exc_info[0]:
                 self._process.kill()
-        if not await self._ended(10.0):
+        if not await self.ended(10.0):
             await self.stop(10.0)
 
     async def stop(self, timeout: float) -> None:
         """Ask it to end with SIGTERM, as a supervisor would; SIGKILL after ``timeout`` seconds."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
-            if not await self._ended(timeout):
+            if not await self.ended(timeout):
                 self._process.kill()
         await self._process.wait()
 
-    async def _ended(self, timeout: float) -> bool:
+    async def ended(self, timeout: float) -> bool:
+        """Has it ended, within so many seconds?"""
         try:
             await asyncio.wait_for(self._process.wait(), timeout)
         except TimeoutError:
@@ -108,14 +109,14 @@ class Bench:
                 template = await self.database(side)
                 await self.run("preload", side, template, timeout=300, count=count)
             else:
-                template = self.workdir / f"template-{self._number()}.sqlite3"
+                template = self.fresh_path("sqlite3")
                 await self.run("migrate", side, template, timeout=120)
             self._templates[key] = template
         return self._templates[key]
 
     def copy(self, database: Path) -> Path:
         """A copy of a database nobody has open, with its write-ahead log if it has one."""
-        copy = self.workdir / f"{self._number()}.sqlite3"
+        copy = self.fresh_path("sqlite3")
         for suffix in ("", "-wal"):
             if (source := Path(f"{database}{suffix}")).exists():
                 shutil.copyfile(source, f"{copy}{suffix}")
@@ -138,16 +139,20 @@ class Bench:
             return await process.event("result", timeout)
 
     async def spawn(
-        self, arguments: tuple[str, ...], side: SideLike, database: Path, cwd: Path = ROOT
+        self,
+        arguments: tuple[str, ...],
+        side: SideLike,
+        database: Path | None = None,
+        cwd: Path = ROOT,
     ) -> Process:
         """Python with ``arguments``, in the environment of a side."""
-        log = self.workdir / f"{self._number()}.log"
+        log = self.fresh_path("log")
         env = {
             **os.environ,
-            **side.env,
             "BENCH_DATABASE": str(database),
             "DJANGO_SETTINGS_MODULE": f"benchmarks.sides.{side.package}.settings",
             "PYTHONPATH": str(ROOT),
+            **side.env,
         }
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
@@ -162,9 +167,10 @@ class Bench:
             )
         return Process(process, log)
 
-    def _number(self) -> int:
+    def fresh_path(self, kind: str) -> Path:
+        """A name nobody uses yet."""
         self._serial += 1
-        return self._serial
+        return self.workdir / f"{self._serial}.{kind}"
 
 
 def conserved(side: str, said: dict[str, Any], count: int) -> None:

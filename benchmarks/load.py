@@ -3,7 +3,8 @@
 Request k is due at k / RATE whether or not earlier ones were answered, and its latency counts from
 then, so a stalled server cannot hide behind a client that waits for it (coordinated omission).
 Threads that sleep and block, one keep-alive connection each: an event loop's timers tick in whole
-milliseconds, which is as much as the latencies measured.
+milliseconds, which is as much as the latencies measured. ``late`` tells how late the client itself
+was, which is what the rest of the machine did to the measurement.
 """
 
 import gc
@@ -36,12 +37,15 @@ def _gone() -> bytes:
     raise ConnectionError("the server closed the connection")
 
 
-def _lane(index: int, port: int, start: float, rate: float, latencies: list[float]) -> None:
+def _lane(
+    index: int, port: int, start: float, rate: float, latencies: list[float], late: list[float]
+) -> None:
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for number in range(index, len(latencies), LANES):
             due = start + number / rate
             time.sleep(max(0.0, due - time.perf_counter()))
+            late[number] = time.perf_counter() - due
             connection.sendall(REQUEST)
             if b" 200 " not in _answer(connection):
                 raise ConnectionError("the server did not answer 200")
@@ -52,16 +56,17 @@ def main() -> None:
     port, rate, seconds = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
     gc.disable()
     latencies = [-1.0] * int(rate * seconds)
+    late = [0.0] * len(latencies)
     start = time.perf_counter() + 0.2
     lanes = [
-        threading.Thread(target=_lane, args=(index, port, start, rate, latencies))
+        threading.Thread(target=_lane, args=(index, port, start, rate, latencies, late))
         for index in range(LANES)
     ]
     for lane in lanes:
         lane.start()
     for lane in lanes:
         lane.join()
-    result = {"event": "result", "start": start, "latencies": latencies}
+    result = {"event": "result", "start": start, "latencies": latencies, "late": late}
     sys.stdout.write(json.dumps(result) + "\n")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import ROOT, Bench, Process, SideLike
+from benchmarks.bench import Bench, Process, SideLike
 
 FLAGS = ("--interface", "asgi", "--workers", "1", "--loop", "uvloop", "--no-ws")
 
@@ -49,7 +49,8 @@ def _get(url: str) -> bytes:
         return body
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -57,24 +58,15 @@ def _free_port() -> int:
 
 
 @asynccontextmanager
-async def serving(
-    bench: Bench,
-    side: SideLike,
-    database: Path,
-    application: str | None = None,
-    *,
-    path: str = "/",
-    cwd: Path = ROOT,
-) -> AsyncIterator[Server]:
-    """Granian with ``application`` (the side's own by default), answering ``path`` already."""
-    port = _free_port()
-    target = application or f"benchmarks.sides.{side.package}.asgi:application"
+async def serving(bench: Bench, side: SideLike, database: Path) -> AsyncIterator[Server]:
+    """Granian with the side's application, answering already."""
+    port = free_port()
+    target = f"benchmarks.sides.{side.package}.asgi:application"
     where = ("--host", "127.0.0.1", "--port", str(port), "--log-level", "warning")
-    command = ("-m", "granian", *FLAGS, *where, target)
-    process = await bench.spawn(command, side, database, cwd=cwd)
+    process = await bench.spawn(("-m", "granian", *FLAGS, *where, target), side, database)
+    server = Server(process, port)
     try:
-        server = Server(process, port)
-        await server.ready(path, 30)
+        await server.ready("/", 30)
         yield server
     finally:
         await process.stop(30)

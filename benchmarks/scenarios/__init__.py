@@ -1,7 +1,7 @@
 """All scenarios, in the order they are run and printed."""
 
 from benchmarks.scenario import Scenario
-from benchmarks.scenarios import crowd, enqueue, http, latency, process, wrapper
+from benchmarks.scenarios import crowd, enqueue, http, latency, memory, process, wrapper
 
 SCENARIOS: tuple[Scenario, ...] = (
     process.SCENARIO,
@@ -9,5 +9,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     *latency.SCENARIOS,
     http.SCENARIO,
     wrapper.SCENARIO,
+    memory.SCENARIO,
     crowd.SCENARIO,
 )

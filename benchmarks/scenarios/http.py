@@ -7,7 +7,7 @@ queue being worked off as fast as the worker allows.
 import asyncio
 from typing import Any
 
-from benchmarks.bench import Bench, Process, WrongCount, conserved
+from benchmarks.bench import Bench, WrongCount, conserved
 from benchmarks.scenario import OURS, PEER, Metric, Sample, Scenario, Side, Sizes, Target
 from benchmarks.server import Server, serving
 from benchmarks.sides.pending import pending
@@ -20,8 +20,9 @@ async def measure(bench: Bench, side: Side, sizes: Sizes) -> Sample:
     database = await bench.database(side)
     async with serving(bench, side, database) as server:
         await _load(bench, side, server, sizes["warmup"])
-        idle = (await _load(bench, side, server, sizes["seconds"]))["latencies"]
+        calm = await _load(bench, side, server, sizes["seconds"])
     bench.discard(database)
+    idle, late = calm["latencies"], calm["late"]
     flood, tasks = await _flooded(bench, side, sizes)
     idle_p99, flood_p99 = percentile(idle, 0.99) * 1e3, percentile(flood, 0.99) * 1e3
     return {
@@ -32,6 +33,7 @@ async def measure(bench: Bench, side: Side, sizes: Sizes) -> Sample:
         "slowdown": flood_p99 / idle_p99,
         "tasks": tasks,
         "requests": len(flood),
+        "client_p99": percentile(late, 0.99) * 1e3,
     }
 
 
@@ -61,8 +63,7 @@ async def _flooded(bench: Bench, side: Side, sizes: Sizes) -> tuple[list[float],
 
 async def _load(bench: Bench, side: Side, server: Server, seconds: float) -> dict[str, Any]:
     command = ("-m", "benchmarks.load", str(server.port), str(RATE), str(seconds))
-    client: Process
-    async with await bench.spawn(command, side, bench.workdir / "unused") as client:
+    async with await bench.spawn(command, side) as client:
         result = await client.event("result", seconds + 60)
     if min(result["latencies"]) < 0:
         raise WrongCount(f"{side.name}: requests went unanswered\n{client.log_tail()}")
@@ -94,6 +95,7 @@ SCENARIO = Scenario(
         Metric("flood_p99", "ms", 2),
         Metric("tasks", "tasks/s"),
         Metric("requests", "counted"),
+        Metric("client_p99", "ms late itself", 2),
     ),
     sizes={
         "peer": {"count": 4_000, "warmup": 1.0, "seconds": 8.0},

@@ -18,8 +18,8 @@ async def measure(bench: Bench, side: Side, sizes: Sizes) -> Sample:
 
 
 SIZES = {
-    "trivial": {"count": 2_000, "blocks": 60},
-    "django": {"count": 200, "blocks": 60},
+    "trivial": {"count": 500, "blocks": 300},
+    "django": {"count": 10, "blocks": 800},
 }
 SMOKE = {"trivial": {"count": 50, "blocks": 4}, "django": {"count": 10, "blocks": 4}}
 

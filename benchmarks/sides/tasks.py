@@ -18,3 +18,8 @@ async def stamp(sent: int) -> None:
     """Note how long ago ``sent`` (nanoseconds, the machine's monotonic clock) is."""
     arrivals.append(time.monotonic_ns() - sent)
     ledger.add(0)
+
+
+@task
+async def beat() -> None:
+    """For a schedule: nothing at all."""
