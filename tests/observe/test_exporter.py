@@ -1,8 +1,10 @@
 """The worker's own HTTP port, over real loopback sockets."""
 
+import asyncio
 import json
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -11,7 +13,13 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from vtasks_asgi.core.errors import VTasksError
-from vtasks_asgi.observe.exporter import EVERYWHERE, LOOPBACK, MAX_CONNECTIONS, Exporter
+from vtasks_asgi.observe.exporter import (
+    EVERYWHERE,
+    LOOPBACK,
+    MAX_CONNECTIONS,
+    Exporter,
+    through_loop,
+)
 from vtasks_asgi.observe.pages import Pages
 from vtasks_asgi.runtime.health import Health, Status
 
@@ -190,3 +198,37 @@ def test_a_failing_collector_is_logged(caplog: pytest.LogCaptureFixture) -> None
     finally:
         exporter.close()
     assert "broken collector" in caplog.text
+
+
+async def test_health_is_asked_on_its_own_loop() -> None:
+    here = threading.get_ident()
+    asked: list[int] = []
+
+    def health() -> Health:
+        asked.append(threading.get_ident())
+        return Health(Status.OK)
+
+    ask_health = through_loop(health, asyncio.get_running_loop(), patience=60.0)
+    assert (await asyncio.to_thread(ask_health)).ready
+    assert asked == [here]
+
+
+async def test_a_loop_that_does_not_answer_is_degraded() -> None:
+    ask_health = through_loop(lambda: Health(Status.OK), asyncio.get_running_loop(), patience=0.01)
+    health = ask_health()  # from the loop's own thread, so it cannot answer
+    assert (health.status, health.problems) == (Status.DEGRADED, ["loop_blocked"])
+
+
+def test_a_closed_loop_has_stopped() -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    assert through_loop(lambda: Health(Status.OK), loop)().status is Status.STOPPED
+
+
+async def test_an_error_of_health_reaches_who_asked() -> None:
+    def health() -> Health:
+        raise LookupError("a bug")
+
+    ask_health = through_loop(health, asyncio.get_running_loop(), patience=60.0)
+    with pytest.raises(LookupError, match="a bug"):
+        await asyncio.to_thread(ask_health)

@@ -11,6 +11,7 @@ import pytest
 from tests.fakes import FakeClock
 from vtasks_asgi.core.outcome import (
     EXHAUSTED,
+    UNDECODABLE,
     Attempt,
     Dead,
     Done,
@@ -98,6 +99,14 @@ def test_the_end_of_a_run(
     assert fields(record) == RUN | more
 
 
+def test_a_dead_letter_without_a_run(records: list[logging.LogRecord]) -> None:
+    Logs().given_up(claim(), "", Dead(HISTORY, UNDECODABLE))
+    [record] = records
+    assert record.levelname == "ERROR"
+    run = {"task": "", "queue": "default", "id": "abc", "attempt": 2}
+    assert fields(record) == run | FAILED | {"event": "dead_letter", "reason": UNDECODABLE}
+
+
 def test_success_is_not_told_above_debug(
     records: list[logging.LogRecord], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -144,12 +153,12 @@ def test_loop_lag_names_the_culprit_and_does_not_flood(records: list[logging.Log
     logs.loop_lag(0.3, None)
     clock.advance(10.0)
     logs.loop_lag(0.3, None)
-    assert [(r.vtasks_seconds, r.vtasks_task) for r in records] == [  # type: ignore[attr-defined]
+    assert [(r.vtasks_seconds, r.vtasks_culprit) for r in records] == [  # type: ignore[attr-defined]
         (0.5, TASK),
         (0.9, "app.tasks.worse"),
         (0.3, None),
     ]
-    assert f"blocked for 0.50 s by task {TASK};" in records[0].getMessage()
+    assert records[0].getMessage().endswith(f"blocked for 0.50 s; in progress was {TASK}")
     assert records[2].getMessage() == "The event loop was blocked for 0.30 s"
 
 

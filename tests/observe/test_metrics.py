@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.fakes import FakeClock
 from vtasks_asgi.core.errors import VTasksError
-from vtasks_asgi.core.outcome import EXHAUSTED, Dead, Done, Outcome, Release, Retry
+from vtasks_asgi.core.outcome import EXHAUSTED, UNDECODABLE, Dead, Done, Outcome, Release, Retry
 from vtasks_asgi.observe.collector import Families
 from vtasks_asgi.observe.metrics import MAX_SERVICES, REASONS, Metrics
 from vtasks_asgi.observe.tally import Histogram, RecentMax
@@ -107,6 +107,18 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
     assert seen == expected
     assert registry.get_sample_value("vtasks_queue_depth", {"queue": "unheard"}) is None
     assert registry.get_sample_value("vtasks_queue_depth", mail) is None  # never sampled
+
+
+def test_a_dead_letter_without_a_run_is_no_run(registry: CollectorRegistry) -> None:
+    it = metrics(registry)
+    it.given_up(claim(), "", Dead(b"", UNDECODABLE))
+    it.given_up(claim("unheard"), TASK, Dead(b"", "nonsense"))
+    for queue, reason in (("default", UNDECODABLE), ("other", "other")):
+        labels = {"queue": queue, "reason": reason}
+        assert registry.get_sample_value("vtasks_dead_letters_total", labels) == 1
+    assert registry.get_sample_value("vtasks_active_tasks", {"queue": "default"}) == 0
+    processed = next(f for f in registry.collect() if f.name == "vtasks_tasks_processed")
+    assert processed.samples == []
 
 
 def test_configured_queues_and_schedules_start_at_zero(registry: CollectorRegistry) -> None:

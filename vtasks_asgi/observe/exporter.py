@@ -11,12 +11,15 @@ import logging
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
 
 from vtasks_asgi.core.errors import VTasksError
 from vtasks_asgi.observe.pages import Pages, Reply, Request
+from vtasks_asgi.runtime.health import Health, Status
 
 logger = logging.getLogger("vtasks_asgi.runtime")
 
@@ -78,6 +81,36 @@ class Exporter:
     async def aclose(self) -> None:
         """``close`` without holding up the loop."""
         await asyncio.to_thread(self.close)
+
+
+def through_loop(
+    health: Callable[[], Health], loop: asyncio.AbstractEventLoop, *, patience: float = 2.0
+) -> Callable[[], Health]:
+    """``health``, asked on its own loop from any other thread.
+
+    A loop that does not answer within ``patience`` seconds is told as degraded, with the problem
+    ``loop_blocked``; a closed one as stopped.
+    """
+
+    def ask() -> Health:
+        answer: Future[Health] = Future()
+        try:
+            loop.call_soon_threadsafe(_answer, answer, health)
+        except RuntimeError:
+            return Health(Status.STOPPED)
+        try:
+            return answer.result(patience)
+        except TimeoutError:
+            return Health(Status.DEGRADED, ["loop_blocked"])
+
+    return ask
+
+
+def _answer(answer: Future[Health], health: Callable[[], Health]) -> None:
+    try:
+        answer.set_result(health())
+    except Exception as error:  # noqa: BLE001 - raised again by whoever asked
+        answer.set_exception(error)
 
 
 class _Server(ThreadingHTTPServer):

@@ -48,14 +48,8 @@ class Logs(Listener):
     def finished(self, claim: Claim, task: str, outcome: Outcome, seconds: float) -> None:
         if type(outcome) is Done and not tasks.isEnabledFor(logging.DEBUG):
             return
-        name = clean(task)
-        fields: dict[str, object] = {
-            "vtasks_task": name,
-            "vtasks_queue": clean(claim.queue),
-            "vtasks_id": clean(claim.id),
-            "vtasks_attempt": claim.attempt,
-            "vtasks_seconds": round(seconds, 6),
-        }
+        fields = _message(claim, task) | {"vtasks_seconds": round(seconds, 6)}
+        name = fields["vtasks_task"]
         match outcome:
             case Done():
                 fields["vtasks_event"] = "done"
@@ -67,6 +61,10 @@ class Logs(Listener):
                 _log_retry(outcome, fields)
             case Dead():
                 _log_dead_letter(outcome, fields)
+
+    def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
+        """A dead letter without a run: unreadable, or its workers vanished too often."""
+        _log_dead_letter(outcome, _message(claim, task))
 
     def stale(self, claims: Sequence[Claim]) -> None:
         for queue, ids in _by_queue(claims).items():
@@ -127,11 +125,11 @@ class Logs(Listener):
         name = clean(culprit) if culprit else None
         runtime.warning(
             "The event loop was blocked for %.2f s%s",
-            *(seconds, f" by task {name}; make it sync or give it awaits" if name else ""),
+            *(seconds, f"; in progress was {name}" if name else ""),
             extra={
                 "vtasks_event": "loop_lag",
                 "vtasks_seconds": round(seconds, 3),
-                "vtasks_task": name,
+                "vtasks_culprit": name,
             },
         )
 
@@ -173,6 +171,15 @@ def clean(text: str) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else "?" for c in text[: MAX_TEXT + 1])
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
+
+
+def _message(claim: Claim, task: str) -> dict[str, object]:
+    return {
+        "vtasks_task": clean(task),
+        "vtasks_queue": clean(claim.queue),
+        "vtasks_id": clean(claim.id),
+        "vtasks_attempt": claim.attempt,
+    }
 
 
 def _error(history: bytes) -> str:

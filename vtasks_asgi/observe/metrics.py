@@ -109,8 +109,13 @@ class Metrics(Listener):
             cell.outcomes[_STATUS[type(outcome)]] += 1
             cell.seconds.observe(seconds)
             if type(outcome) is Dead:
-                reason = outcome.reason if outcome.reason in REASONS else OTHER
-                queue.dead[reason] = queue.dead.get(reason, 0) + 1
+                _count_dead_letter(queue, outcome)
+
+    def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
+        """A dead letter without a run: unreadable, or its workers vanished too often."""
+        queue = self._queues.get(claim.queue) or self._other_queue()
+        with self._lock:
+            _count_dead_letter(queue, outcome)
 
     def _task(self, queue: QueueCell, task: str) -> TaskCell:
         cell = queue.tasks.get(task)
@@ -171,6 +176,11 @@ class Metrics(Listener):
             services = self._tally.services
             name = service if service in services or len(services) < MAX_SERVICES else OTHER
             services[name] = services.get(name, 0) + 1
+
+
+def _count_dead_letter(queue: QueueCell, outcome: Dead) -> None:
+    reason = outcome.reason if outcome.reason in REASONS else OTHER
+    queue.dead[reason] = queue.dead.get(reason, 0) + 1
 
 
 def _tally(registry: "CollectorRegistry | None") -> Tally:

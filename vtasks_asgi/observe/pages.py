@@ -61,8 +61,8 @@ class Pages:
 
     Args:
         health: returns the present ``Health``; cheap, and callable from any thread.
-        metrics_path: where the metrics are; None for nowhere.
-        health_path: where the three health pages begin; None for nowhere.
+        metrics_path: where the metrics are; None or empty for nowhere.
+        health_path: where the three health pages begin; None or empty for nowhere.
         token: when set, metrics require ``Authorization: Bearer <token>``, and health shows
             details to whoever sends it. Empty counts as not set.
         debug: show health details to everybody.
@@ -182,11 +182,13 @@ def _json(status: int, content: dict[str, Any]) -> Reply:
 
 
 def _checked_path(path: str | None, setting: str) -> str | None:
-    if path is not None and not _PATH.fullmatch(path):
+    if not path:
+        return None
+    if not _PATH.fullmatch(path):
         raise ValueError(
             f"{setting} is {path!r}; it must start with a slash, not end with one, and have only"
             " letters, digits and . _ ~ - between slashes, such as '/vtasks/health'"
-            " (None turns the page off)"
+            " (empty turns the page off)"
         )
     return path
 
