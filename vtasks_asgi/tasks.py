@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME, Task, TaskContext
 from django.tasks.base import DEFAULT_TASK_PRIORITY, TaskResult
@@ -16,17 +16,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _Typed:
-    """Django's Task is not generic at run time; this makes ``VTask[P, R]`` legal there too."""
+if TYPE_CHECKING:
 
-    __slots__ = ()
+    class _Task(Task[P, R]): ...
 
-    def __class_getitem__(cls, item: Any) -> Any:
-        return cls
+else:
+
+    class _Task(Task):
+        """Django's Task is generic for type checkers only; this makes ``VTask[P, R]`` legal."""
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, item):
+            return cls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VTask(Task[P, R], _Typed):
+class VTask(_Task[P, R]):
     """A Django task with options of ours.
 
     Args:

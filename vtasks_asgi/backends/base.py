@@ -33,7 +33,8 @@ from vtasks_asgi.tasks import VTask
 #: Seconds a result is kept unless ``OPTIONS["RESULT_TTL"]`` or the task says otherwise.
 DEFAULT_RESULT_TTL = 3600.0
 
-type Item = tuple[Task[..., Any], Sequence[Any], Mapping[str, Any]]
+type AnyTask = Task[..., Any]
+type Item = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
 
 
 class VTasksBackend(BaseTaskBackend):
@@ -77,7 +78,7 @@ class VTasksBackend(BaseTaskBackend):
 
     # -- producing
 
-    def enqueue(self, task: Task[..., Any], args: Any, kwargs: Any) -> TaskResult:
+    def enqueue(self, task: AnyTask, args: Any, kwargs: Any) -> TaskResult:
         """Store one call; see Django's ``Task.enqueue``.
 
         Raises:
@@ -88,7 +89,7 @@ class VTasksBackend(BaseTaskBackend):
         """
         return self.enqueue_many([(task, args, kwargs)])[0]
 
-    async def aenqueue(self, task: Task[..., Any], args: Any, kwargs: Any) -> TaskResult:
+    async def aenqueue(self, task: AnyTask, args: Any, kwargs: Any) -> TaskResult:
         """``enqueue`` from a coroutine: returns once the store has acknowledged it."""
         return (await self.aenqueue_many([(task, args, kwargs)]))[0]
 
@@ -122,13 +123,13 @@ class VTasksBackend(BaseTaskBackend):
                 await signals.asend(task_enqueued, type(self), lambda result=result: result)
         return accepted
 
-    def _prepare(self, items: Iterable[Item]) -> list[tuple[Task[..., Any], Message, Call]]:
+    def _prepare(self, items: Iterable[Item]) -> list[tuple[AnyTask, Message, Call]]:
         now = self._clock.now()
         return [self._message(task, args, kwargs, now) for task, args, kwargs in items]
 
     def _message(
-        self, task: Task[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], now: float
-    ) -> tuple[Task[..., Any], Message, Call]:
+        self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any], now: float
+    ) -> tuple[AnyTask, Message, Call]:
         if "queue_name" in kwargs and "queue_name" not in _parameters(task.func):
             kwargs = dict(kwargs)
             task = task.using(queue_name=kwargs.pop("queue_name"))
@@ -156,7 +157,7 @@ class VTasksBackend(BaseTaskBackend):
         message.id = tick_id(entry.name, at)
         return message
 
-    def _accept(self, prepared: list[tuple[Task[..., Any], Message, Call]]) -> list[TaskResult]:
+    def _accept(self, prepared: list[tuple[AnyTask, Message, Call]]) -> list[TaskResult]:
         accepted = []
         for task, message, call in prepared:
             hub.submitted(call.task, message.queue, 1)
@@ -165,7 +166,7 @@ class VTasksBackend(BaseTaskBackend):
 
     # -- validating
 
-    def validate_task(self, task: Task[..., Any]) -> None:
+    def validate_task(self, task: AnyTask) -> None:
         """Django's rules, with the function looked at once instead of at every enqueue.
 
         Raises:
@@ -174,7 +175,7 @@ class VTasksBackend(BaseTaskBackend):
         _check_function(task.func, task.takes_context)
         self._check_routing(task)
 
-    def _check_routing(self, task: Task[..., Any]) -> None:
+    def _check_routing(self, task: AnyTask) -> None:
         priority, run_after = task.priority, task.run_after
         if type(priority) is not int or not MIN_PRIORITY <= priority <= MAX_PRIORITY:
             raise InvalidTask(
