@@ -26,8 +26,8 @@ help: ## this list
 
 ##@ The two commands
 
-run: .venv/.ready ## a project from the template on http://127.0.0.1:8000 (PORT=, HOST=)
-	@exec $(BIN)/python tools/run.py
+run: .venv/.ready ## a project from the template on http://127.0.0.1:8000 (PORT=8001)
+	@exec $(BIN)/python tools/project.py serve
 
 test: packages suite template-tests bench-smoke ## everything, with every real service it needs
 
@@ -59,7 +59,7 @@ suite: .venv/.ready ## the test suite alone (ARGS="-k cron")
 	@$(PYTEST) tests $(ARGS)
 
 template-tests: .venv/.ready ## a fresh project's own tests
-	@$(BIN)/python tools/run.py test
+	@$(BIN)/python tools/project.py test
 
 bench-smoke: .venv/.ready ## a very short benchmark run: it works, its numbers mean nothing
 	@$(UV) sync --frozen --inexact --group bench
@@ -79,4 +79,4 @@ fast: .venv/.ready ## tests that need no server, browser or patience
 	@$(PYTEST) tests -m "$(FAST)" $(ARGS)
 
 migrations: .venv/.ready
-	@$(BIN)/python tools/run.py check-migrations
+	@DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python -m django makemigrations --check --dry-run
