@@ -1,6 +1,7 @@
 """Run one message as Django: registry, context, threads, signals; never raises but to cancel."""
 
 import asyncio
+import contextvars
 import random
 import time
 from dataclasses import dataclass, field
@@ -105,8 +106,22 @@ class Invoker:
     def close(self) -> None:
         self._lanes.close()
 
+    def context(self, base: contextvars.Context) -> contextvars.Context:
+        """A fresh context to call this in, with a lane of its own; see ``lanes``."""
+        return self._lanes.take(base).context.copy()
+
     async def __call__(self, claim: Claim) -> Outcome:
-        """Run the message once and say what became of it."""
+        """Run the message once, in a ``context``, and say what became of it."""
+        lane = lanes.current_lane.get()
+        try:
+            outcome = await self._invoke(claim, lane)
+            if lane.used:
+                await lane.clean()
+        finally:
+            self._lanes.give(lane)
+        return outcome
+
+    async def _invoke(self, claim: Claim, lane: lanes.Lane) -> Outcome:
         started_at = time.time()
         attempts = outcomes.load_history(claim.history) if claim.history else []
         attempts.append(Attempt(self._worker, started_at))
@@ -121,7 +136,7 @@ class Invoker:
             return Release(min(max(started_at - call.enqueued_at, shortest), longest))
         run = _Run(claim, call, known, attempts, self._alias)
         self._events.started(claim, known.name, started_at - call.enqueued_at)
-        outcome = await self._run(run)
+        outcome = await self._attempt(run, lane)
         self._events.finished(claim, known.name, outcome, time.time() - started_at)
         return outcome
 
@@ -138,16 +153,6 @@ class Invoker:
         own = known.task.max_rescues if known else None
         rescues = self._max_rescues if own is None else own
         return retry.after_crash(rescues, crashes=claim.crashes, history=dump_history(attempts))
-
-    async def _run(self, run: _Run) -> Outcome:
-        lane = self._lanes.take()
-        try:
-            async with lane.context():
-                outcome = await self._attempt(run, lane)
-            await lane.clean()
-        finally:
-            self._lanes.give(lane)
-        return outcome
 
     async def _attempt(self, run: _Run, lane: lanes.Lane) -> Outcome:
         outcome: Outcome

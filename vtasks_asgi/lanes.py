@@ -8,6 +8,7 @@ not keep the process from exiting.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import queue
 import threading
@@ -21,18 +22,28 @@ from django.db import connections
 type _Work = tuple[Future[Any], Callable[[], Any]]
 
 
+#: The lane of the running task.
+current_lane: contextvars.ContextVar["Lane"] = contextvars.ContextVar("vtasks_lane")
+
+
 class Lane(Executor):
     """One thread that runs one thing at a time; ``used`` until cleaned up after."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, base: contextvars.Context) -> None:
         self._number = number
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self.used = False
+        #: Copies of it are where tasks run: thread-sensitive calls made there come to this lane.
+        self.context = base.copy()
+        self.context.run(self._enter)
 
-    def context(self) -> ThreadSensitiveContext:
-        """``async with`` it: thread-sensitive calls made inside come to this lane."""
-        return ThreadSensitiveContext(executor=self)
+    def _enter(self) -> None:
+        # Entered once for the lane's whole life; per task it would cost more than a no-op task.
+        entering = ThreadSensitiveContext(executor=self).__aenter__()
+        with contextlib.suppress(StopIteration):
+            entering.send(None)
+        current_lane.set(self)
 
     async def run[T](self, call: Callable[[], T]) -> T:
         """Run a function here, in a copy of this context, and clean up in the same hop."""
@@ -90,11 +101,12 @@ class Lanes:
         self._free: list[Lane] = []
         self._count = 0
 
-    def take(self) -> Lane:
+    def take(self, base: contextvars.Context) -> Lane:
+        """An idle lane, or a new one whose tasks see what ``base`` holds."""
         if self._free:
             return self._free.pop()
         self._count += 1
-        return Lane(self._count)
+        return Lane(self._count, base)
 
     def give(self, lane: Lane) -> None:
         """Take back a lane that is idle and clean; one that may be busy is shut down instead."""

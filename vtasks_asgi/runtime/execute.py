@@ -6,9 +6,9 @@ A claim is in hand from its start until its settlement is acknowledged; that is 
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.outcome import Outcome, Release
@@ -18,7 +18,14 @@ from vtasks_asgi.store.base import Claim, Settlement
 
 logger = logging.getLogger("vtasks_asgi")
 
-type Invoke = Callable[[Claim], Awaitable[Outcome]]
+
+class Invoke(Protocol):
+    """Runs one claim: ``await`` the call in a ``context`` made for it."""
+
+    def context(self, base: contextvars.Context) -> contextvars.Context: ...
+
+    async def __call__(self, claim: Claim) -> Outcome: ...
+
 
 #: Seconds a message waits when our own code, not the task's, raised.
 FAULT_PAUSE = 30.0
@@ -39,7 +46,7 @@ class Execution:
 
 
 class Executions:
-    """Everything in hand. ``context`` is copied for each task, so that none sees another's."""
+    """Everything in hand. Each task runs in a context made from ``context``, and sees no other's."""
 
     def __init__(
         self, invoke: Invoke, settler: Settler, clock: Clock, context: contextvars.Context
@@ -69,7 +76,7 @@ class Executions:
             self._run(execution),
             loop=self._loop,
             eager_start=True,
-            context=self._context.copy(),
+            context=self._invoke.context(self._context),
         )
         if not task.done():
             execution.task = task
