@@ -39,6 +39,10 @@ class Process:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def returncode(self) -> int | None:
+        return self._process.returncode
+
     async def event(self, name: str, timeout: float) -> dict[str, Any]:
         """The next event called ``name``; progress is noted on the way."""
         assert self._process.stdout is not None

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import asdict, dataclass
 
 LANES = 32
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -37,36 +38,41 @@ def _gone() -> bytes:
     raise ConnectionError("the server closed the connection")
 
 
-def _lane(
-    index: int, port: int, start: float, rate: float, latencies: list[float], late: list[float]
-) -> None:
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+@dataclass(slots=True)
+class Plan:
+    """When requests are due, and what became of each; all in seconds."""
+
+    port: int
+    start: float
+    rate: float
+    latencies: list[float]
+    late: list[float]
+
+
+def _lane(index: int, plan: Plan) -> None:
+    with socket.create_connection(("127.0.0.1", plan.port), PATIENCE) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for number in range(index, len(latencies), LANES):
-            due = start + number / rate
+        for number in range(index, len(plan.latencies), LANES):
+            due = plan.start + number / plan.rate
             time.sleep(max(0.0, due - time.perf_counter()))
-            late[number] = time.perf_counter() - due
+            plan.late[number] = time.perf_counter() - due
             connection.sendall(REQUEST)
             if b" 200 " not in _answer(connection):
                 raise ConnectionError("the server did not answer 200")
-            latencies[number] = time.perf_counter() - due
+            plan.latencies[number] = time.perf_counter() - due
 
 
 def main() -> None:
     port, rate, seconds = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
     gc.disable()
-    latencies = [-1.0] * int(rate * seconds)
-    late = [0.0] * len(latencies)
-    start = time.perf_counter() + 0.2
-    lanes = [
-        threading.Thread(target=_lane, args=(index, port, start, rate, latencies, late))
-        for index in range(LANES)
-    ]
+    count = int(rate * seconds)
+    plan = Plan(port, time.perf_counter() + 0.2, rate, [-1.0] * count, [0.0] * count)
+    lanes = [threading.Thread(target=_lane, args=(index, plan)) for index in range(LANES)]
     for lane in lanes:
         lane.start()
     for lane in lanes:
         lane.join()
-    result = {"event": "result", "start": start, "latencies": latencies, "late": late}
+    result = {"event": "result"} | asdict(plan)
     sys.stdout.write(json.dumps(result) + "\n")
 
 

@@ -16,6 +16,8 @@ HELLO = {"type": "http.response.start", "status": 200, "headers": [(b"content-le
 
 
 async def _trivial(scope: Event, receive: Any, send: Any) -> None:
+    if scope["type"] != "http":
+        raise ValueError("no lifespan here")
     await send(HELLO)
     await send({"type": "http.response.body", "body": b"hello"})
 

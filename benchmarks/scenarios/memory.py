@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from benchmarks.bench import Bench, Process
+from benchmarks.bench import Bench, Process, WrongCount
 from benchmarks.processes import total
 from benchmarks.scenario import OURS, PEER, Metric, Sample, Scenario, Side, Sizes, Target
 from benchmarks.server import Server, free_port, serving
@@ -45,7 +45,7 @@ async def _template(bench: Bench, side: Side) -> AsyncIterator[Server]:
     """A fresh project from our template, in production settings."""
     project = bench.fresh_path("project")
     await _completed(
-        await bench.spawn(("-m", "vtasks_asgi", "startproject", "site", str(project)), side)
+        await bench.spawn(("-m", "vtasks_asgi", "startproject", "weighed", str(project)), side)
     )
     port = free_port()
     env = {
@@ -67,7 +67,8 @@ async def _template(bench: Bench, side: Side) -> AsyncIterator[Server]:
 
 async def _completed(process: Process) -> None:
     async with process:
-        await process.ended(60)
+        if not await process.ended(60) or process.returncode:
+            raise WrongCount(f"the template could not be used:\n{process.log_tail()}")
 
 
 SCENARIO = Scenario(
