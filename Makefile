@@ -73,7 +73,7 @@ types: .venv/.ready
 	@$(BIN)/mypy
 
 laws: .venv/.ready
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 fast: .venv/.ready ## tests that need no server, browser or patience
 	@$(PYTEST) tests -m "$(FAST)" $(ARGS)
