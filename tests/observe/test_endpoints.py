@@ -357,7 +357,7 @@ class Held:
 
     def collect(self) -> Iterable[Metric]:
         self.reached.set()
-        self.go.wait()
+        self.go.wait(5)  # longer than this only if the loop itself waits here
         return [Metric("held", "Shown at last.", "gauge")]
 
 

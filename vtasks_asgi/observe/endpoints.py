@@ -6,8 +6,9 @@ The wrapper's whole cost for a request that is not ours is one dictionary look-u
         await handler(scope, receive, send)
 
 ``own`` has the bare paths. A server may also put ``root_path`` in front of ``path``; the wrapper
-therefore calls ``mount(root_path)`` for the lifespan scope and the first request, which adds the
-prefixed paths once. Where ``root_path`` is empty nothing is added and nothing is ever compared.
+therefore calls ``mount(scope.get("root_path", ""))`` once, for the first HTTP request and before
+matching it (a lifespan scope has no ``root_path``), and the prefixed paths join ``own``. Where
+``root_path`` is empty nothing is added and nothing is ever compared.
 """
 
 import asyncio
