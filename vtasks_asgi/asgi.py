@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from vtasks_asgi.assembly import assemble, find_backend
 from vtasks_asgi.conf import debug, options
@@ -28,7 +28,8 @@ logger = logging.getLogger("vtasks_asgi")
 #: Seconds beyond the drain budget after which shutdown no longer waits for the runtime.
 SHUTDOWN_MARGIN = 2.0
 
-type Embedded = Literal["auto", "on", "off"] | bool
+#: "auto", "on" or "off".
+type Embedded = str | bool
 
 
 def get_worker_application(

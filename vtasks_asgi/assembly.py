@@ -131,9 +131,7 @@ def _pools(
             )
     shared = tuple(queue for queue in wanted if settings.queues.get(queue) is None)
     pools = [PoolConfig(shared, concurrency)] if shared else []
-    for queue in wanted:
-        if size := settings.queues.get(queue):
-            pools.append(PoolConfig((queue,), size))
+    pools.extend(PoolConfig((q,), size) for q in wanted if (size := settings.queues.get(q)))
     return tuple(pools)
 
 

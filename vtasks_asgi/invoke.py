@@ -10,7 +10,7 @@ from traceback import format_exception
 from typing import Any
 
 from django.dispatch import Signal
-from django.tasks import TaskContext, TaskResult
+from django.tasks import TaskContext
 from django.tasks.signals import task_finished, task_started
 
 from vtasks_asgi import lanes, registry, results, signals
@@ -46,9 +46,9 @@ class _Run:
     state: State = State.RUNNING
     finished_at: float | None = None
     value: Any = None
-    _result: TaskResult | None = field(default=None)
+    _result: results.AnyResult | None = field(default=None)
 
-    def result(self) -> TaskResult:
+    def result(self) -> results.AnyResult:
         """The TaskResult of this moment; the same object for all who look at one state."""
         if self._result is None:
             claim = self.claim
@@ -161,7 +161,7 @@ class Invoker:
             call = partial(run.known.task.func, *_arguments(run), **run.call.kwargs)
             value = await (call() if run.known.is_async else lane.run(call))
             outcome = self._success(run, value)
-        except BaseException as error:  # noqa: BLE001 - even sys.exit() must not stop the site
+        except BaseException as error:
             if _cancelled_from_outside(error):
                 raise
             outcome = self._failure(run, error)

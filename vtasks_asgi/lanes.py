@@ -40,9 +40,9 @@ class Lane(Executor):
 
     def _enter(self) -> None:
         # Entered once for the lane's whole life; per task it would cost more than a no-op task.
-        entering = ThreadSensitiveContext(executor=self).__aenter__()
+        context: Any = ThreadSensitiveContext(executor=self)
         with contextlib.suppress(StopIteration):
-            entering.send(None)
+            context.__aenter__().send(None)
         current_lane.set(self)
 
     async def run[T](self, call: Callable[[], T]) -> T:

@@ -1,7 +1,7 @@
 """A message as Django's ``TaskResult``: built only when somebody looks."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from django.tasks import TaskResult, TaskResultStatus
@@ -17,6 +17,8 @@ from vtasks_asgi.core.outcome import Attempt, load_history
 from vtasks_asgi.store.base import Record, State
 from vtasks_asgi.tasks import VTask
 
+type AnyResult = TaskResult[..., Any]
+
 #: Django knows four states; ours map onto them, the finer ones being in the store.
 _STATUS = {
     State.READY: TaskResultStatus.READY,
@@ -27,7 +29,7 @@ _STATUS = {
 }
 
 
-def accepted(task: Any, message: Message, call: Call, alias: str) -> TaskResult:
+def accepted(task: Any, message: Message, call: Call, alias: str) -> AnyResult:
     """The result of an enqueue just accepted."""
     return TaskResult(
         task=task,
@@ -45,7 +47,7 @@ def accepted(task: Any, message: Message, call: Call, alias: str) -> TaskResult:
     )
 
 
-def stored(record: Record, alias: str) -> TaskResult:
+def stored(record: Record, alias: str) -> AnyResult:
     """The result of a message found in a store.
 
     Raises:
@@ -61,9 +63,9 @@ def stored(record: Record, alias: str) -> TaskResult:
 
 def build(
     record: Record, call: Call, task: VTask[Any, Any], attempts: list[Attempt], alias: str
-) -> TaskResult:
+) -> AnyResult:
     """Assemble it from parts already decoded."""
-    result: TaskResult = TaskResult(
+    result: AnyResult = TaskResult(
         task=task,
         id=record.id,
         status=_STATUS[record.state],
@@ -126,4 +128,4 @@ def epoch(when: datetime | None) -> float | None:
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=django_timezone.get_default_timezone())
-    return when.astimezone(timezone.utc).timestamp()
+    return when.astimezone(UTC).timestamp()

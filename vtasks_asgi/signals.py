@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from django.dispatch import Signal
-from django.tasks import TaskResult
 from django.tasks import signals as django_signals
 from django.tasks.signals import task_enqueued, task_finished, task_started
 
@@ -31,12 +30,12 @@ def wanted(signal: Signal, *, failed: bool = False) -> bool:
     return not _only(signal, own) or django_logger.isEnabledFor(logging.ERROR if failed else level)
 
 
-def send(signal: Signal, sender: type, result: Callable[[], TaskResult]) -> None:
+def send(signal: Signal, sender: type, result: Callable[[], Any]) -> None:
     """Send from a thread, where receivers may block and use the database."""
     _report(signal.send_robust(sender=sender, task_result=result()))
 
 
-async def asend(signal: Signal, sender: type, result: Callable[[], TaskResult]) -> None:
+async def asend(signal: Signal, sender: type, result: Callable[[], Any]) -> None:
     """Send from the event loop: a lone log call inline, anything else off the loop."""
     if _only(signal, _OWN[id(signal)][0]):
         send(signal, sender, result)

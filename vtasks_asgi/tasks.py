@@ -10,7 +10,7 @@ from django.tasks.base import DEFAULT_TASK_PRIORITY, TaskResult
 from django.tasks.exceptions import InvalidTask
 
 from vtasks_asgi import registry
-from vtasks_asgi.core.retry import DEFAULT_MAX_ATTEMPTS, Backoff, RetryPolicy
+from vtasks_asgi.core.retry import DEFAULT_BACKOFF, DEFAULT_MAX_ATTEMPTS, Backoff, RetryPolicy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,7 +43,7 @@ class VTask(_Task[P, R]):
     """
 
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
-    backoff: Backoff = Backoff()
+    backoff: Backoff = DEFAULT_BACKOFF
     max_rescues: int | None = None
     result_ttl: float | None = None
 
@@ -62,14 +62,14 @@ class VTask(_Task[P, R]):
         result_ttl: float | None = None,
     ) -> "VTask[P, R]":
         """A copy with other defaults, as Django's ``using``; ``result_ttl`` in seconds."""
-        changes = {
+        changes: dict[str, Any] = {
             "priority": priority,
             "queue_name": queue_name,
             "run_after": run_after,
             "backend": backend,
             "result_ttl": result_ttl,
         }
-        return replace(self, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+        return replace(self, **{k: v for k, v in changes.items() if v is not None})
 
     @property
     def policy(self) -> RetryPolicy:
@@ -99,7 +99,7 @@ type _ContextDecorator[**Q, T] = Callable[
 
 
 @overload
-def task(function: Callable[P, R], /) -> VTask[P, R]: ...
+def task(function: Callable[P, R], /) -> VTask[P, R]: ...  # noqa: UP047
 @overload
 def task(
     *,

@@ -6,11 +6,10 @@ runtime, to a store of this process that opens nothing it does not need.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, partial
 from typing import Any
 
 from django.core import checks
-from django.tasks import TaskResult
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.base import Task
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
@@ -24,6 +23,7 @@ from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
 from vtasks_asgi.core.message import MAX_PRIORITY, MIN_PRIORITY, Message, new_id
 from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.exceptions import ConfigurationError
+from vtasks_asgi.results import AnyResult
 from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.runtime.cron import tick_id
 from vtasks_asgi.runtime.events import hub
@@ -78,7 +78,7 @@ class VTasksBackend(BaseTaskBackend):
 
     # -- producing
 
-    def enqueue(self, task: AnyTask, args: Any, kwargs: Any) -> TaskResult:
+    def enqueue(self, task: AnyTask, args: Any, kwargs: Any) -> AnyResult:  # type: ignore[override]
         """Store one call; see Django's ``Task.enqueue``.
 
         Raises:
@@ -89,11 +89,13 @@ class VTasksBackend(BaseTaskBackend):
         """
         return self.enqueue_many([(task, args, kwargs)])[0]
 
-    async def aenqueue(self, task: AnyTask, args: Any, kwargs: Any) -> TaskResult:
+    async def aenqueue(  # type: ignore[override]
+        self, task: AnyTask, args: Any, kwargs: Any
+    ) -> AnyResult:
         """``enqueue`` from a coroutine: returns once the store has acknowledged it."""
         return (await self.aenqueue_many([(task, args, kwargs)]))[0]
 
-    def enqueue_many(self, items: Iterable[Item]) -> list[TaskResult]:
+    def enqueue_many(self, items: Iterable[Item]) -> list[AnyResult]:
         """Store many calls ``(task, args, kwargs)`` in one step, results in order.
 
         All are checked before any is written. A ``queue_name`` among a call's kwargs selects its
@@ -104,10 +106,10 @@ class VTasksBackend(BaseTaskBackend):
         accepted = self._accept(prepared)
         if signals.wanted(task_enqueued):
             for result in accepted:
-                signals.send(task_enqueued, type(self), lambda result=result: result)
+                signals.send(task_enqueued, type(self), partial(_same, result))
         return accepted
 
-    async def aenqueue_many(self, items: Iterable[Item]) -> list[TaskResult]:
+    async def aenqueue_many(self, items: Iterable[Item]) -> list[AnyResult]:
         """``enqueue_many`` from a coroutine."""
         prepared = self._prepare(items)
         messages = [message for _, message, _ in prepared]
@@ -120,7 +122,7 @@ class VTasksBackend(BaseTaskBackend):
         accepted = self._accept(prepared)
         if signals.wanted(task_enqueued):
             for result in accepted:
-                await signals.asend(task_enqueued, type(self), lambda result=result: result)
+                await signals.asend(task_enqueued, type(self), partial(_same, result))
         return accepted
 
     def _prepare(self, items: Iterable[Item]) -> list[tuple[AnyTask, Message, Call]]:
@@ -157,7 +159,7 @@ class VTasksBackend(BaseTaskBackend):
         message.id = tick_id(entry.name, at)
         return message
 
-    def _accept(self, prepared: list[tuple[AnyTask, Message, Call]]) -> list[TaskResult]:
+    def _accept(self, prepared: list[tuple[AnyTask, Message, Call]]) -> list[AnyResult]:
         accepted = []
         for task, message, call in prepared:
             hub.submitted(call.task, message.queue, 1)
@@ -192,7 +194,7 @@ class VTasksBackend(BaseTaskBackend):
 
     # -- looking
 
-    def get_result(self, result_id: str) -> TaskResult:
+    def get_result(self, result_id: str) -> AnyResult:
         """See Django's ``get_result``; the result of a finished task is kept for its TTL.
 
         Raises:
@@ -200,7 +202,7 @@ class VTasksBackend(BaseTaskBackend):
         """
         return self._found(result_id, self.store.lookup_sync([result_id]))
 
-    async def aget_result(self, result_id: str) -> TaskResult:
+    async def aget_result(self, result_id: str) -> AnyResult:
         """``get_result`` from a coroutine."""
         runtime = runtime_of(self.alias)
         if runtime is not None and runtime.is_mine() and not lanes.in_sync_caller():
@@ -209,7 +211,7 @@ class VTasksBackend(BaseTaskBackend):
         found = await lanes.in_caller_thread(lambda: store.lookup_sync([result_id]))
         return self._found(result_id, found)
 
-    def _found(self, result_id: str, records: Mapping[str, Any]) -> TaskResult:
+    def _found(self, result_id: str, records: Mapping[str, Any]) -> AnyResult:
         if (record := records.get(result_id)) is None:
             raise TaskResultDoesNotExist(result_id)
         return results.stored(record, self.alias)
@@ -228,17 +230,19 @@ class VTasksBackend(BaseTaskBackend):
         return value
 
 
-@lru_cache(maxsize=None)
+@cache
 def _check_function(func: Any, takes_context: bool) -> None:
     if not is_module_level_function(func):
         raise InvalidTask("Task function must be defined at a module level.")
     parameters = get_func_args(func)
     if takes_context and (not parameters or parameters[0] != "context"):
-        raise InvalidTask(
-            "Task takes context but does not have a first argument of 'context'."
-        )
+        raise InvalidTask("Task takes context but does not have a first argument of 'context'.")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parameters(func: Any) -> frozenset[str]:
     return frozenset(get_func_args(func))
+
+
+def _same[T](value: T) -> T:
+    return value

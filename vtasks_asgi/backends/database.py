@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.apps import apps
 from django.core import checks
 from django.db import connections, router
 from django.utils.connection import ConnectionDoesNotExist
@@ -52,8 +53,6 @@ class DatabaseTaskBackend(VTasksBackend):
         return None
 
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
-        from django.apps import apps
-
         messages = super().check(**kwargs)
         if not apps.is_installed("vtasks_asgi.db"):
             messages.append(

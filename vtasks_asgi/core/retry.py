@@ -48,13 +48,17 @@ class Backoff:
         return full * (1 - self.jitter * random())
 
 
+#: What a task gets that names no backoff: 2.5-5 s, 7.5-15 s, 22-45 s, ... up to an hour.
+DEFAULT_BACKOFF = Backoff()
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """The two budgets and the backoff of one task."""
 
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     max_rescues: int = DEFAULT_MAX_RESCUES
-    backoff: Backoff = Backoff()
+    backoff: Backoff = DEFAULT_BACKOFF
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:

@@ -46,7 +46,7 @@ class Execution:
 
 
 class Executions:
-    """Everything in hand. Each task runs in a context made from ``context``, and sees no other's."""
+    """Everything in hand. Each task runs in a context of its own, made from ``context``."""
 
     def __init__(
         self, invoke: Invoke, settler: Settler, clock: Clock, context: contextvars.Context

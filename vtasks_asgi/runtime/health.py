@@ -7,7 +7,7 @@ from enum import StrEnum
 class Status(StrEnum):
     """One word for the whole runtime.
 
-    ``STARTING`` the store is not open yet; ``OK``; ``DEGRADED`` alive, but a store or a service fails or a
+    ``STARTING`` the store is not open yet; ``OK``; ``DEGRADED`` alive, but a service fails or a
     queue makes no progress; ``DRAINING`` stop was asked for; ``STOPPED`` nothing runs.
     """
 

@@ -9,6 +9,8 @@ from vtasks_asgi.store.base import FullStore, QueueStats
 
 #: Results deleted in one step; small, so that no other write waits long.
 PRUNE_CHUNK = 500
+#: Seconds between two steps while there is more to delete.
+PRUNE_PAUSE = 0.01
 
 
 class Housekeeper:
@@ -34,6 +36,5 @@ class Housekeeper:
 
     async def prune(self) -> None:
         while True:
-            while await self._store.prune(PRUNE_CHUNK) == PRUNE_CHUNK:
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(self._config.prune_every)
+            full = await self._store.prune(PRUNE_CHUNK) == PRUNE_CHUNK
+            await asyncio.sleep(PRUNE_PAUSE if full else self._config.prune_every)

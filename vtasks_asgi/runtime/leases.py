@@ -61,7 +61,7 @@ class Leases:
                 self._ping()
                 if self._clock.monotonic() >= renew_at:
                     renew_at = self._clock.monotonic() + self._renew()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised again in the service
             self._tell(_fail, ended, error)
 
     def _renew(self) -> float:

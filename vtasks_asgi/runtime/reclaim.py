@@ -30,11 +30,12 @@ class Reclaimer:
 
     async def run(self) -> None:
         while True:
+            more = False
             for queue in self._config.queues:
-                while await self._reclaim(queue) == BATCH:
-                    await asyncio.sleep(0)
+                more |= await self._reclaim(queue) == BATCH
             # Jitter: processes started together must not look together for ever.
-            await asyncio.sleep(self._config.reclaim_every * (0.75 + random.random() / 2))
+            pause = self._config.reclaim_every * (0.75 + random.random() / 2)
+            await asyncio.sleep(0 if more else pause)
 
     async def _reclaim(self, queue: str) -> int:
         config = self._config

@@ -34,9 +34,13 @@ FLUSH_TIMEOUT = 1.0
 class Scheduler(Protocol):
     """What the runtime asks of cron."""
 
-    last_ticks: Mapping[str, float]
+    @property
+    def last_ticks(self) -> Mapping[str, float]:
+        """The last tick of each schedule, epoch seconds."""
+        ...
 
-    async def run(self) -> None: ...
+    async def run(self) -> None:
+        """Fire until cancelled."""
 
 
 class Runtime:
@@ -165,8 +169,9 @@ class Runtime:
     async def _work(self) -> None:
         context = contextvars.copy_context()
         context.run(current.set, self)
-        settler = Settler(self.store, self._events, lambda claim: executions.settled(claim))
+        settler = Settler(self.store, self._events)
         executions = Executions(self._invoke, settler, self._clock, context)
+        settler.settled = executions.settled
         leases = Leases(
             self.store,
             executions,
@@ -200,12 +205,8 @@ class Runtime:
             )
             for pool in self.config.pools
         ]
-        reclaimer = Reclaimer(
-            self.store, self._rescue, config=self.config, events=self._events
-        )
-        keeper = Housekeeper(
-            self.store, config=self.config, events=self._events, clock=self._clock
-        )
+        reclaimer = Reclaimer(self.store, self._rescue, config=self.config, events=self._events)
+        keeper = Housekeeper(self.store, config=self.config, events=self._events, clock=self._clock)
         self._monitor.watch(fetchers, leases, keeper)
         consumers: dict[str, Service] = {
             f"fetch-{number}": fetcher.run for number, fetcher in enumerate(fetchers)

@@ -20,12 +20,11 @@ CONGESTED = 2000
 class Settler:
     """``put`` outcomes, run ``run`` as a service, ``flush`` before leaving."""
 
-    def __init__(
-        self, store: Store, events: Events, settled: Callable[[Claim], None]
-    ) -> None:
+    def __init__(self, store: Store, events: Events) -> None:
         self._store = store
         self._events = events
-        self._settled = settled
+        #: Called for each claim the store has answered for.
+        self.settled: Callable[[Claim], None] = _nobody
         self._pending: deque[Settlement] = deque()
         self._work = asyncio.Event()
         self._quiet = asyncio.Event()
@@ -63,7 +62,7 @@ class Settler:
             batch = [self._pending[i] for i in range(min(BATCH, len(self._pending)))]
             settled = await self._store.settle(batch)
             for _ in batch:
-                self._settled(self._pending.popleft().claim)
+                self.settled(self._pending.popleft().claim)
             self._tell(settled.lost, settled.evicted)
             if len(self._pending) <= CONGESTED:
                 self._room.set()
@@ -76,3 +75,7 @@ class Settler:
             self._events.stale(lost)
         for queue, count in evicted.items():
             self._events.evicted(queue, count)
+
+
+def _nobody(claim: Claim) -> None:
+    """Until somebody wants to know."""

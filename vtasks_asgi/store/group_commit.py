@@ -16,7 +16,9 @@ class GroupCommit[T, R]:
     An error of the write reaches every caller whose items were in it.
     """
 
-    def __init__(self, write: Callable[[list[T]], Awaitable[list[R]]], *, limit: int = 1000) -> None:
+    def __init__(
+        self, write: Callable[[list[T]], Awaitable[list[R]]], *, limit: int = 1000
+    ) -> None:
         self._write = write
         self._limit = limit
         self._waiting: list[tuple[Sequence[T], asyncio.Future[list[R]]]] = []

@@ -4,86 +4,107 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Tick',
+            name="Tick",
             fields=[
-                ('schedule', models.CharField(max_length=200, primary_key=True, serialize=False)),
-                ('at', models.FloatField()),
+                ("schedule", models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ("at", models.FloatField()),
             ],
             options={
-                'verbose_name': 'tick',
-                'verbose_name_plural': 'ticks',
+                "verbose_name": "tick",
+                "verbose_name_plural": "ticks",
             },
         ),
         migrations.CreateModel(
-            name='DeadLetter',
+            name="DeadLetter",
             fields=[
-                ('seq', models.BigAutoField(primary_key=True, serialize=False)),
-                ('uid', models.CharField(max_length=64, unique=True)),
-                ('queue', models.CharField(max_length=100)),
-                ('priority', models.SmallIntegerField()),
-                ('attempt', models.IntegerField()),
-                ('crashes', models.IntegerField()),
-                ('body', models.BinaryField()),
-                ('history', models.BinaryField(null=True)),
-                ('reason', models.CharField(max_length=200)),
-                ('finished_at', models.FloatField()),
+                ("seq", models.BigAutoField(primary_key=True, serialize=False)),
+                ("uid", models.CharField(max_length=64, unique=True)),
+                ("queue", models.CharField(max_length=100)),
+                ("priority", models.SmallIntegerField()),
+                ("attempt", models.IntegerField()),
+                ("crashes", models.IntegerField()),
+                ("body", models.BinaryField()),
+                ("history", models.BinaryField(null=True)),
+                ("reason", models.CharField(max_length=200)),
+                ("finished_at", models.FloatField()),
             ],
             options={
-                'verbose_name': 'dead letter',
-                'verbose_name_plural': 'dead letters',
-                'indexes': [models.Index(fields=['queue', 'seq'], name='vtasks_deadletter_queue')],
+                "verbose_name": "dead letter",
+                "verbose_name_plural": "dead letters",
+                "indexes": [models.Index(fields=["queue", "seq"], name="vtasks_deadletter_queue")],
             },
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('seq', models.BigAutoField(primary_key=True, serialize=False)),
-                ('uid', models.CharField(max_length=64, unique=True)),
-                ('queue', models.CharField(max_length=100)),
-                ('state', models.SmallIntegerField(choices=[(0, 'Ready'), (1, 'Delayed'), (2, 'Running')])),
-                ('priority', models.SmallIntegerField()),
-                ('created_at', models.FloatField()),
-                ('run_at', models.FloatField(null=True)),
-                ('attempt', models.IntegerField()),
-                ('crashes', models.IntegerField()),
-                ('token', models.CharField(max_length=40, null=True)),
-                ('worker', models.CharField(max_length=100, null=True)),
-                ('started_at', models.FloatField(null=True)),
-                ('lease_until', models.FloatField(null=True)),
-                ('body', models.BinaryField()),
-                ('history', models.BinaryField(null=True)),
+                ("seq", models.BigAutoField(primary_key=True, serialize=False)),
+                ("uid", models.CharField(max_length=64, unique=True)),
+                ("queue", models.CharField(max_length=100)),
+                (
+                    "state",
+                    models.SmallIntegerField(
+                        choices=[(0, "Ready"), (1, "Delayed"), (2, "Running")]
+                    ),
+                ),
+                ("priority", models.SmallIntegerField()),
+                ("created_at", models.FloatField()),
+                ("run_at", models.FloatField(null=True)),
+                ("attempt", models.IntegerField()),
+                ("crashes", models.IntegerField()),
+                ("token", models.CharField(max_length=40, null=True)),
+                ("worker", models.CharField(max_length=100, null=True)),
+                ("started_at", models.FloatField(null=True)),
+                ("lease_until", models.FloatField(null=True)),
+                ("body", models.BinaryField()),
+                ("history", models.BinaryField(null=True)),
             ],
             options={
-                'verbose_name': 'message',
-                'verbose_name_plural': 'messages',
-                'indexes': [models.Index(models.F('queue'), models.OrderBy(models.F('priority'), descending=True), models.F('seq'), condition=models.Q(('state', 0)), name='vtasks_message_ready'), models.Index(condition=models.Q(('state', 1)), fields=['queue', 'run_at'], name='vtasks_message_delayed'), models.Index(condition=models.Q(('state', 2)), fields=['queue', 'lease_until'], name='vtasks_message_running')],
+                "verbose_name": "message",
+                "verbose_name_plural": "messages",
+                "indexes": [
+                    models.Index(
+                        models.F("queue"),
+                        models.OrderBy(models.F("priority"), descending=True),
+                        models.F("seq"),
+                        condition=models.Q(("state", 0)),
+                        name="vtasks_message_ready",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", 1)),
+                        fields=["queue", "run_at"],
+                        name="vtasks_message_delayed",
+                    ),
+                    models.Index(
+                        condition=models.Q(("state", 2)),
+                        fields=["queue", "lease_until"],
+                        name="vtasks_message_running",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Result',
+            name="Result",
             fields=[
-                ('seq', models.BigAutoField(primary_key=True, serialize=False)),
-                ('uid', models.CharField(max_length=64, unique=True)),
-                ('queue', models.CharField(max_length=100)),
-                ('priority', models.SmallIntegerField()),
-                ('body', models.BinaryField()),
-                ('value', models.BinaryField(null=True)),
-                ('history', models.BinaryField(null=True)),
-                ('finished_at', models.FloatField()),
-                ('expires_at', models.FloatField()),
+                ("seq", models.BigAutoField(primary_key=True, serialize=False)),
+                ("uid", models.CharField(max_length=64, unique=True)),
+                ("queue", models.CharField(max_length=100)),
+                ("priority", models.SmallIntegerField()),
+                ("body", models.BinaryField()),
+                ("value", models.BinaryField(null=True)),
+                ("history", models.BinaryField(null=True)),
+                ("finished_at", models.FloatField()),
+                ("expires_at", models.FloatField()),
             ],
             options={
-                'verbose_name': 'result',
-                'verbose_name_plural': 'results',
-                'indexes': [models.Index(fields=['expires_at'], name='vtasks_result_expires')],
+                "verbose_name": "result",
+                "verbose_name_plural": "results",
+                "indexes": [models.Index(fields=["expires_at"], name="vtasks_result_expires")],
             },
         ),
     ]

@@ -3,10 +3,10 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import Error as DjangoDatabaseError
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from vtasks_asgi.core.errors import StoreError, StoreUnavailable
 
@@ -21,8 +21,8 @@ def connect(alias: str) -> sqlite3.Connection:
         StoreUnavailable: the file cannot be opened.
         StoreError: the database is in memory, where no second connection can follow.
     """
-    wrapper: BaseDatabaseWrapper = connections[alias].copy()
-    if wrapper.is_in_memory_db():  # type: ignore[attr-defined]
+    wrapper: Any = connections[alias].copy()
+    if wrapper.is_in_memory_db():
         raise StoreError(
             f"DATABASES[{alias!r}] is an in-memory SQLite database, which a worker cannot share;"
             " give it a file name"

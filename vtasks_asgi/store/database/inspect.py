@@ -123,7 +123,7 @@ def stats(conn: Connection, queues: Sequence[str], now: float) -> dict[str, Queu
 
 
 def browse(
-    conn: Connection, queue: str, state: State, limit: int, cursor: str | None, now: float
+    conn: Connection, queue: str, state: State, *, limit: int, cursor: str | None, now: float
 ) -> tuple[list[Record], str | None]:
     """A page in the order of arrival."""
     after = int(cursor) if cursor else 0
@@ -175,3 +175,11 @@ def prune(conn: Connection, limit: int, now: float) -> int:
             SELECT seq FROM vtasks_result WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
     """
     return conn.execute(query, (now, limit)).rowcount
+
+
+def ticks(conn: Connection, schedules: Sequence[str]) -> dict[str, float]:
+    """The last tick of each schedule that has one."""
+    query = (
+        "SELECT schedule, at FROM vtasks_tick WHERE schedule IN (SELECT value FROM json_each(?))"
+    )
+    return dict(conn.execute(query, (orjson.dumps(list(schedules)).decode(),)).fetchall())

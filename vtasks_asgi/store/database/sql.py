@@ -145,7 +145,7 @@ def due(conn: Connection, queue: str, now: float) -> Claimed | None:
 
 
 def claim(
-    conn: Connection, queue: str, limit: int, worker: str, lease: float, now: float
+    conn: Connection, queue: str, limit: int, *, worker: str, lease: float, now: float
 ) -> Claimed:
     """Promote what is due, then take the best ``limit`` messages."""
     (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
@@ -165,9 +165,7 @@ def _by_priority(row: tuple[Any, ...]) -> tuple[int, int]:
 
 def _claim(queue: str, token: str, row: tuple[Any, ...]) -> Claim:
     seq, uid, priority, attempt, crashes, body, history = row
-    return Claim(
-        uid, queue, body, priority, token, attempt, crashes, history, None, None, seq
-    )
+    return Claim(uid, queue, body, priority, token, attempt, crashes, history, None, None, seq)
 
 
 def extend(conn: Connection, claims: Sequence[Claim], lease: float, now: float) -> list[Claim]:
@@ -179,9 +177,7 @@ def extend(conn: Connection, claims: Sequence[Claim], lease: float, now: float) 
     ]
 
 
-def settle(
-    conn: Connection, settlements: Sequence[Settlement], cap: int, now: float
-) -> Settled:
+def settle(conn: Connection, settlements: Sequence[Settlement], cap: int, now: float) -> Settled:
     """Write every outcome whose token still holds."""
     settled = Settled()
     done = [s for s in settlements if type(s.outcome) is Done]
@@ -272,7 +268,7 @@ def expired(conn: Connection, queue: str, now: float) -> list[Claim] | None:
 
 
 def reclaim(
-    conn: Connection, queue: str, limit: int, worker: str, lease: float, now: float
+    conn: Connection, queue: str, limit: int, *, worker: str, lease: float, now: float
 ) -> list[Claim]:
     """Take over expired leases; each claim names who lost it, and since when it was held."""
     token = token_hex(8)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import orjson
 from django.db import connections, transaction
 
 from vtasks_asgi.core.clock import Clock, SystemClock
@@ -110,12 +109,8 @@ class SQLiteStore:
         return receipts
 
     async def ticks(self, schedules: Sequence[str]) -> Ticks:
-        query = (
-            "SELECT schedule, at FROM vtasks_tick WHERE schedule IN (SELECT value FROM json_each(?))"
-        )
-        wanted = orjson.dumps(list(schedules)).decode()
-        rows = await self._read(lambda conn: conn.execute(query, (wanted,)).fetchall())
-        return Ticks(self._now(), dict(rows))
+        last = await self._read(lambda conn: inspect.ticks(conn, schedules))
+        return Ticks(self._now(), last)
 
     async def push_tick(self, schedule: str, at: float, message: Message | None) -> bool:
         work = partial(sql.push_tick, schedule=schedule, at=at, message=message, now=self._now())
@@ -129,7 +124,7 @@ class SQLiteStore:
         self._heard[queue] = self._doorbell.listen()
         now = self._now
         return await self._open_writer.submit(
-            lambda conn: sql.claim(conn, queue, limit, worker, lease, now()),
+            lambda conn: sql.claim(conn, queue, limit, worker=worker, lease=lease, now=now()),
             peek=lambda conn: sql.due(conn, queue, now()),
         )
 
@@ -139,14 +134,12 @@ class SQLiteStore:
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
         cap, now = self._cap, self._now()
-        return await self._open_writer.submit(
-            lambda conn: sql.settle(conn, settlements, cap, now)
-        )
+        return await self._open_writer.submit(lambda conn: sql.settle(conn, settlements, cap, now))
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         now = self._now
         return await self._open_writer.submit(
-            lambda conn: sql.reclaim(conn, queue, limit, worker, lease, now()),
+            lambda conn: sql.reclaim(conn, queue, limit, worker=worker, lease=lease, now=now()),
             peek=lambda conn: sql.expired(conn, queue, now()),
         )
 
@@ -172,7 +165,9 @@ class SQLiteStore:
         self, queue: str, state: State, *, limit: int, cursor: str | None = None
     ) -> tuple[list[Record], str | None]:
         return await self._read(
-            lambda conn: inspect.browse(conn, queue, state, limit, cursor, self._now())
+            lambda conn: inspect.browse(
+                conn, queue, state, limit=limit, cursor=cursor, now=self._now()
+            )
         )
 
     async def requeue(self, ids: Sequence[str]) -> int:

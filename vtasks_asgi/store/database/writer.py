@@ -53,7 +53,9 @@ class Writer:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._opened: Future[None] = Future()
-        self._thread = threading.Thread(target=self._run, name=f"vtasks-writer-{alias}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"vtasks-writer-{alias}", daemon=True
+        )
 
     def start(self) -> "Future[None]":
         """Begin; the future tells when the connection stands, or why not."""
