@@ -52,7 +52,7 @@ class VTask(_Task[P, R]):
         Task.__post_init__(self)
         registry.register(self)
 
-    def using(  # type: ignore[override]
+    def using(
         self,
         *,
         priority: int | None = None,
