@@ -5,6 +5,7 @@ One lock makes every verb atomic; nothing survives the process. What onlookers a
 """
 
 import asyncio
+import copy
 from collections.abc import Callable, Sequence
 from secrets import token_hex
 
@@ -33,6 +34,12 @@ class MemoryStore(MemoryInspector):
         self._ticks: dict[str, float] = {}
         self._heard: dict[str, int] = {}
         self._waiters: dict[asyncio.Event, tuple[frozenset[str], Callable[[], object]]] = {}
+
+    def twin(self) -> "MemoryStore":
+        """Another store on the same memory, as another process would have it; not yet open."""
+        twin = copy.copy(self)
+        twin._opened, twin._heard = False, {}
+        return twin
 
     async def open(self) -> None:
         self._opened = True
@@ -77,7 +84,7 @@ class MemoryStore(MemoryInspector):
             message.priority,
             message.run_at,
         )
-        self._entries[message.id] = Entry(record, self._next_seq(), since=now)
+        self._entries[message.id] = Entry(record, next(self._seqs), since=now)
         self._ring(message.queue)
         return True
 
@@ -172,7 +179,7 @@ class MemoryStore(MemoryInspector):
             self._ring(record.queue)
             return
         record.history, record.finished_at = outcome.history, now
-        entry.seq, entry.since = self._next_seq(), now
+        entry.seq, entry.since = next(self._seqs), now
         if isinstance(outcome, Dead):
             record.state, record.reason = State.DEAD, outcome.reason
         elif outcome.ttl > 0:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.errors import StoreUnavailable
@@ -35,7 +36,7 @@ class MemoryInspector:
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         self._rings: Counter[str] = Counter()
-        self._seq = 0
+        self._seqs = count(1)
         self._opened = False
 
     @contextmanager
@@ -84,7 +85,7 @@ class MemoryInspector:
             return [replace(e.record) for e in page], str(page[-1].seq) if more else None
 
     async def requeue(self, ids: Sequence[str]) -> int:
-        count = 0
+        requeued = 0
         with self._work() as now:
             for id in ids:
                 entry = self._entries.get(id)
@@ -92,10 +93,10 @@ class MemoryInspector:
                     continue
                 old = entry.record
                 record = Record(id, old.queue, State.READY, old.body, old.priority)
-                self._entries[id] = Entry(record, self._next_seq(), since=now)
+                self._entries[id] = Entry(record, next(self._seqs), since=now)
                 self._ring(old.queue)
-                count += 1
-        return count
+                requeued += 1
+        return requeued
 
     async def purge(self, queue: str, state: State, *, before: float | None = None) -> int:
         if state is State.RUNNING:
@@ -121,10 +122,6 @@ class MemoryInspector:
         for entry in entries:
             del self._entries[entry.record.id]
         return len(entries)
-
-    def _next_seq(self) -> int:
-        self._seq += 1
-        return self._seq
 
     def _ring(self, queue: str) -> None:
         raise NotImplementedError
