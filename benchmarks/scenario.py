@@ -18,6 +18,9 @@ class Side:
 
 OURS = Side("ours", "ours")
 OURS_BARE = Side("ours, results off", "ours", {"BENCH_RESULT_TTL": "0"})
+#: Django logs two lines at INFO for every task run through its API, which is its default level;
+#: the peer does not go through that API.
+OURS_LOGGED = Side("ours, Django logs INFO", "ours", {"BENCH_DJANGO_LOGS": "INFO"})
 PEER = Side("peer", "peer")
 
 

@@ -4,6 +4,7 @@ from benchmarks.bench import Bench, WrongCount, conserved
 from benchmarks.scenario import (
     OURS,
     OURS_BARE,
+    OURS_LOGGED,
     PEER,
     Metric,
     Sample,
@@ -34,7 +35,7 @@ SCENARIO = Scenario(
     name="process-noop",
     title=f"no-op async tasks processed by one worker process, {CONCURRENCY} at a time",
     measure=measure,
-    sides=(PEER, OURS, OURS_BARE),
+    sides=(PEER, OURS, OURS_BARE, OURS_LOGGED),
     metrics=(Metric("rate", "tasks/s"), Metric("cpu", "CPU µs/task", 1)),
     sizes={"peer": {"count": 2_000}, "ours": {"count": 100_000}},
     smoke={"peer": {"count": 100}, "ours": {"count": 1_000}},

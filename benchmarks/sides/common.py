@@ -31,6 +31,8 @@ LOGGING = {
         "complaints": {"class": "benchmarks.complaints.Complaints"},
     },
     "root": {"handlers": ["stderr", "complaints"], "level": "WARNING"},
+    # Django's default for its own loggers is INFO, which logs two lines for every task it runs.
+    "loggers": {"django": {"level": os.environ.get("BENCH_DJANGO_LOGS", "WARNING")}},
 }
 
 #: What the embedded worker of the web server consumes, and how many tasks it runs at once.
