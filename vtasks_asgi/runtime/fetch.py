@@ -79,7 +79,9 @@ class Fetcher:
         try:
             claimed = await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            self._executions.release((await claiming).claims)
+            await asyncio.wait({claiming})
+            if not claiming.cancelled() and claiming.exception() is None:
+                self._executions.release(claiming.result().claims)
             raise
         if self._clock.monotonic() - asked > config.lease / 3:
             # The loop was blocked, nobody renewed these: they may be somebody else's by now.

@@ -74,7 +74,8 @@ class Leases:
                 if lost:
                     self._tell(self._lose, lost)
         except StoreError as error:
-            logger.error("Leases could not be renewed, trying again: %s", error)
+            if not self._stop.is_set():
+                logger.error("Leases could not be renewed, trying again: %s", error)
             return 1.0
         return self._lease / 3
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from vtasks_asgi.core.outcome import Outcome
 from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events
+from vtasks_asgi.runtime.supervise import uninterrupted
 from vtasks_asgi.store.base import Claim, Settlement, Store
 
 BATCH = 64
@@ -32,12 +33,13 @@ class Reclaimer:
         while True:
             more = False
             for queue in self._config.queues:
-                more |= await self._reclaim(queue) == BATCH
+                more |= await uninterrupted(self._reclaim(queue)) == BATCH
             # Jitter: processes started together must not look together for ever.
             pause = self._config.reclaim_every * (0.75 + random.random() / 2)
             await asyncio.sleep(0 if more else pause)
 
     async def _reclaim(self, queue: str) -> int:
+        """Both steps or none: a claim taken and not settled would count as one more crash."""
         config = self._config
         claims: Sequence[Claim] = await self._store.reclaim(
             queue, BATCH, worker=config.worker, lease=config.lease

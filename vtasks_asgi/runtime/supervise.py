@@ -6,8 +6,9 @@ A traceback once, then a line per restart. Nothing leaves here but cancellation.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.runtime.events import Events
@@ -60,6 +61,16 @@ def _report(name: str, error: Exception, failures: int) -> None:
         error,
         exc_info=error if failures == 1 and not expected else None,
     )
+
+
+async def uninterrupted[T](work: Coroutine[Any, Any, T]) -> T:
+    """Await it to its end even when cancelled meanwhile; the cancellation follows then."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 @asynccontextmanager

@@ -13,6 +13,10 @@ from vtasks_asgi.core.errors import StoreError, StoreUnavailable
 #: A page of 4 KiB times this is how large the write-ahead log grows before it is folded back.
 CHECKPOINT_PAGES = 4000
 
+MIGRATE = (
+    "the tables are missing: add 'vtasks_asgi.db' to INSTALLED_APPS and run 'manage.py migrate'"
+)
+
 
 def connect(alias: str) -> sqlite3.Connection:
     """A raw connection with Django's own parameters: WAL, autocommit, usable from one thread.
@@ -46,15 +50,8 @@ def _use_wal(raw: sqlite3.Connection) -> None:
 
 def check_tables(raw: sqlite3.Connection) -> None:
     """Raise StoreUnavailable when the migrations have not run."""
-    try:
+    with mapped_errors():
         raw.execute("SELECT 1 FROM vtasks_message LIMIT 0")
-    except sqlite3.OperationalError as error:
-        if "no such table" not in str(error):
-            raise
-        raise StoreUnavailable(
-            "the tables are missing: add 'vtasks_asgi.db' to INSTALLED_APPS and run"
-            " 'manage.py migrate'"
-        ) from error
 
 
 def is_busy(error: sqlite3.OperationalError) -> bool:
@@ -69,4 +66,6 @@ def mapped_errors() -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, DjangoDatabaseError) as error:
+        if "no such table: vtasks_" in str(error):
+            raise StoreUnavailable(MIGRATE) from error
         raise StoreUnavailable(f"SQLite: {error}") from error
