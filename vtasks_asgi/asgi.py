@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vtasks_asgi.assembly import assemble, find_backend
+from vtasks_asgi.assembly import assemble, find_backend, listen
 from vtasks_asgi.conf import debug, options
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.lifespan import ASGIApp, Event, InnerLifespan, Receive, Scope, Send
@@ -58,6 +58,7 @@ def get_worker_application(
     """
     settings = options()
     find_backend(backend or settings.backend)
+    listen(settings)
     host = Host(
         application,
         make_runtime=lambda: assemble(backend=backend, queues=queues, scheduler=scheduler),

@@ -48,7 +48,7 @@ def assemble(
     )
     run_scheduler = settings.run_scheduler if scheduler is None else scheduler
     entries = schedule_entries(chosen) if run_scheduler else []
-    _listen(config, [entry.name for entry in entries])
+    listen(settings, config.queues)
     clock = SystemClock()
     store = chosen.make_store()
     invoke = Invoker(
@@ -135,15 +135,15 @@ def _pools(
     return tuple(pools)
 
 
-def _listen(config: RuntimeConfig, schedules: Sequence[str]) -> None:
-    """Metrics and logs hear the hub once, however many runtimes this process has had."""
+def listen(settings: Options, queues: Sequence[str] = ()) -> None:
+    """Let metrics and logs hear the hub, once per process; ``queues`` are known besides."""
     for listener in _listening:
         hub.remove(listener)
     _listening[:] = [
         Metrics(
             known_task=lambda name: registry.find(name) is not None,
-            queues=config.queues,
-            schedules=schedules,
+            queues=(*settings.queues, *queues),
+            schedules=settings.schedule,
         ),
         Logs(),
     ]

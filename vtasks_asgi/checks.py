@@ -13,6 +13,8 @@ from vtasks_asgi import conf
 from vtasks_asgi.assembly import schedule_entries
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.exceptions import ConfigurationError
+from vtasks_asgi.observe.pages import Pages
+from vtasks_asgi.runtime.health import Health, Status
 
 
 @checks.register
@@ -20,6 +22,17 @@ def check_settings(**kwargs: Any) -> Iterator[checks.CheckMessage]:
     """E001 a setting is wrong; W001 a setting of the ancestor package is not acted on yet."""
     for problem in conf.problems():
         yield checks.Error(problem, id="vtasks_asgi.E001")
+    if not any(conf.problems()):
+        settings = conf.options()
+        try:
+            Pages(
+                lambda: Health(Status.STOPPED),
+                metrics_path=settings.metrics_path,
+                health_path=settings.health_path,
+                token=settings.health_token,
+            )
+        except ValueError as error:
+            yield checks.Error(str(error), id="vtasks_asgi.E001")
     for name in conf.not_yet():
         yield checks.Warning(
             f"{name} has no effect in this version of vtasks_asgi.", id="vtasks_asgi.W001"

@@ -29,6 +29,7 @@ class Setting:
 
     default: Any
     parse: Callable[[Any], Any]
+    nullable: bool = False
 
 
 def _whole(raw: Any, *, least: int) -> int:
@@ -147,12 +148,15 @@ SETTINGS: dict[str, Setting] = {
     "VTASKS_LEASE": Setting(30.0, partial(_seconds, least=1.0)),
     "VTASKS_DRAIN_TIMEOUT": Setting(20.0, partial(_seconds, least=0.0)),
     "VTASKS_EMBEDDED": Setting("auto", partial(_word, choices=("auto", "on", "off"))),
-    "VTASKS_METRICS_PATH": Setting("/metrics", partial(_optional, _path)),
-    "VTASKS_HEALTH_PATH": Setting("/vtasks/health", partial(_optional, _path)),
-    "VTASKS_HEALTH_TOKEN": Setting(None, partial(_optional, _text)),
-    "VTASKS_METRICS_PORT": Setting(None, partial(_optional, partial(_whole, least=1))),
-    "VTASKS_HEALTH_CHECK_FILE": Setting(None, partial(_optional, _text)),
-    "VTASKS_WORKER_ID": Setting(None, partial(_optional, _text)),
+    "VTASKS_METRICS_PATH": Setting("/metrics", partial(_optional, _path), nullable=True),
+    "VTASKS_HEALTH_PATH": Setting("/vtasks/health", partial(_optional, _path), nullable=True),
+    "VTASKS_HEALTH_TOKEN": Setting(None, partial(_optional, _text), nullable=True),
+    "VTASKS_METRICS_ADDRESS": Setting(None, partial(_optional, _text), nullable=True),
+    "VTASKS_METRICS_PORT": Setting(
+        None, partial(_optional, partial(_whole, least=1)), nullable=True
+    ),
+    "VTASKS_HEALTH_CHECK_FILE": Setting(None, partial(_optional, _text), nullable=True),
+    "VTASKS_WORKER_ID": Setting(None, partial(_optional, _text), nullable=True),
     "VTASKS_IMPORTS": Setting([], _names),
 }
 
@@ -186,10 +190,14 @@ class Options:
     metrics_path: str | None
     health_path: str | None
     health_token: str | None
+    metrics_address: str | None
     metrics_port: int | None
     health_check_file: str | None
     worker_id: str | None
     imports: tuple[str, ...]
+
+
+_UNSET = object()
 
 
 @cache
@@ -238,9 +246,9 @@ def _read() -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
     problems: list[str] = []
     for name, setting in SETTINGS.items():
-        raw = getattr(settings, name, None)
-        if raw is None and (raw := os.environ.get(name)) is None:
-            raw = setting.default
+        raw = getattr(settings, name, _UNSET)
+        if raw is _UNSET or (raw is None and not setting.nullable):
+            raw = os.environ.get(name, setting.default)
         try:
             values[name] = setting.parse(raw)
         except ValueError as error:

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from traceback import format_exception
@@ -129,15 +130,20 @@ class Invoker:
             call = decode(claim.body)
         except MessageUndecodable as error:
             _blame(attempts[-1], error)
-            return Dead(dump_history(attempts), outcomes.UNDECODABLE)
+            dead = Dead(dump_history(attempts), outcomes.UNDECODABLE)
+            self._events.given_up(claim, "", dead)
+            return dead
         known = registry.find(call.task)
         if known is None:
             shortest, longest = UNKNOWN_PAUSE
             return Release(min(max(started_at - call.enqueued_at, shortest), longest))
         run = _Run(claim, call, known, attempts, self._alias)
-        self._events.started(claim, known.name, started_at - call.enqueued_at)
-        outcome = await self._attempt(run, lane)
-        self._events.finished(claim, known.name, outcome, time.time() - started_at)
+        self._events.started(claim, known.name, started_at - (claim.run_at or call.enqueued_at))
+        outcome: Outcome = Release()  # what the runtime makes of a run it cancels
+        try:
+            outcome = await self._attempt(run, lane)
+        finally:
+            self._events.finished(claim, known.name, outcome, time.time() - started_at)
         return outcome
 
     def rescue(self, claim: Claim) -> Outcome:
@@ -146,13 +152,16 @@ class Invoker:
         lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or time.time())
         _blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
         attempts.append(lost)
-        try:
-            known = registry.find(decode(claim.body).task)
-        except MessageUndecodable:
-            known = None
-        own = known.task.max_rescues if known else None
+        name, own = "", None
+        with suppress(MessageUndecodable):
+            name = decode(claim.body).task
+            own = known.task.max_rescues if (known := registry.find(name)) else None
         rescues = self._max_rescues if own is None else own
-        return retry.after_crash(rescues, crashes=claim.crashes, history=dump_history(attempts))
+        history = dump_history(attempts)
+        outcome = retry.after_crash(rescues, crashes=claim.crashes, history=history)
+        if isinstance(outcome, Dead):
+            self._events.given_up(claim, name, outcome)
+        return outcome
 
     async def _attempt(self, run: _Run, lane: lanes.Lane) -> Outcome:
         outcome: Outcome

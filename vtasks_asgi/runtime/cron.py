@@ -104,6 +104,8 @@ class Cron:
                 return False
             fired = await self._store.push_tick(entry.name, at, message)
             self.last_ticks[entry.name] = at
+            if fired:
+                self._events.submitted(entry.task, message.queue, 1)
             self._events.tick(entry.name, max(0.0, self._now() - at), fired)
         if not due and newest is not None and newest > last:
             if await self._record(entry, newest):

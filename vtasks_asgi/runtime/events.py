@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vtasks_asgi.core.outcome import Outcome
+from vtasks_asgi.core.outcome import Dead, Outcome
 from vtasks_asgi.store.base import Claim, QueueStats
 
 logger = logging.getLogger("vtasks_asgi")
@@ -29,6 +29,9 @@ class Listener:
 
     def finished(self, claim: Claim, task: str, outcome: Outcome, seconds: float) -> None:
         """A run ended; its settlement is on its way."""
+
+    def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
+        """A message was dead-lettered without a run of its own: undecodable, or worker lost."""
 
     def stale(self, claims: Sequence[Claim]) -> None:
         """Settlements or renewals refused: the leases had passed to somebody else."""
@@ -106,6 +109,7 @@ class Events:
     claimed: Callable[[str, Sequence[Claim]], None]
     started: Callable[[Claim, str, float], None]
     finished: Callable[[Claim, str, Outcome, float], None]
+    given_up: Callable[[Claim, str, Dead], None]
     stale: Callable[[Sequence[Claim]], None]
     reclaimed: Callable[[str, Sequence[Claim]], None]
     evicted: Callable[[str, int], None]

@@ -7,10 +7,13 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vtasks_asgi.core.clock import Clock
+from vtasks_asgi.core.envelope import decode
+from vtasks_asgi.core.errors import MessageUndecodable
 from vtasks_asgi.core.outcome import Outcome, Release
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
@@ -134,9 +137,10 @@ class Executions:
             await asyncio.wait(tasks, timeout=timeout)
 
     def culprit(self) -> str | None:
-        """The id of the message whose task occupies the loop at this moment; from any thread."""
+        """The task, by name, that occupies the loop at this moment; from any thread."""
         current: Any = asyncio.current_task(self._loop)
         for execution in self.in_hand():
             if not execution.over and (execution.task is current or execution.task is None):
-                return execution.claim.id
+                with suppress(MessageUndecodable):
+                    return decode(execution.claim.body).task
         return None

@@ -87,7 +87,7 @@ class Leases:
         elif now - self._ping_sent > BLOCKED_AFTER and self._culprit is None:
             self._culprit = self._executions.culprit() or "unknown"
             logger.warning(
-                "The event loop has been blocked for %.1f s; message in progress: %s",
+                "The event loop has been blocked for %.1f s by the task %s",
                 now - self._ping_sent,
                 self._culprit,
             )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from vtasks_asgi.core.outcome import Outcome
 from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events
+from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.supervise import uninterrupted
 from vtasks_asgi.store.base import Claim, Settlement, Store
 
@@ -19,12 +20,14 @@ class Reclaimer:
     def __init__(
         self,
         store: Store,
+        settler: Settler,
         rescue: Callable[[Claim], Outcome],
         *,
         config: RuntimeConfig,
         events: Events,
     ) -> None:
         self._store = store
+        self._settler = settler
         self._rescue = rescue
         self._config = config
         self._events = events
@@ -39,12 +42,13 @@ class Reclaimer:
             await asyncio.sleep(0 if more else pause)
 
     async def _reclaim(self, queue: str) -> int:
-        """Both steps or none: a claim taken and not settled would count as one more crash."""
+        """Never stopped half-way: a claim taken and dropped would count as one more crash."""
         config = self._config
         claims: Sequence[Claim] = await self._store.reclaim(
             queue, BATCH, worker=config.worker, lease=config.lease
         )
         if claims:
             self._events.reclaimed(queue, claims)
-            await self._store.settle([Settlement(claim, self._rescue(claim)) for claim in claims])
+            for claim in claims:
+                self._settler.put(Settlement(claim, self._rescue(claim)))
         return len(claims)

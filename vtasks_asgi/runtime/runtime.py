@@ -205,7 +205,9 @@ class Runtime:
             )
             for pool in self.config.pools
         ]
-        reclaimer = Reclaimer(self.store, self._rescue, config=self.config, events=self._events)
+        reclaimer = Reclaimer(
+            self.store, settler, self._rescue, config=self.config, events=self._events
+        )
         keeper = Housekeeper(self.store, config=self.config, events=self._events, clock=self._clock)
         self._monitor.watch(fetchers, leases, keeper)
         consumers: dict[str, Service] = {

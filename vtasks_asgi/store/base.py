@@ -47,6 +47,7 @@ class Claim:
 
     ``token`` fences ``extend`` and ``settle``: it differs for every claim of the same message.
     ``attempt`` counts claims, this one included; ``crashes`` those whose worker vanished.
+    ``run_at`` is when it was due, in epoch seconds, None for "when it was enqueued".
     ``lost_worker`` and ``lost_at`` are set by ``reclaim`` only: who held it, and since when.
     ``handle`` is the store's own reference to the message, opaque to everybody else.
     """
@@ -59,6 +60,7 @@ class Claim:
     attempt: int
     crashes: int = 0
     history: bytes | None = None
+    run_at: float | None = None
     lost_worker: str | None = None
     lost_at: float | None = None
     handle: Any = None

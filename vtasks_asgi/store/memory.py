@@ -210,4 +210,5 @@ def _take(entry: Entry, worker: str, now: float, lease: float) -> Claim:
         record.attempt,
         record.crashes,
         record.history,
+        record.run_at,
     )

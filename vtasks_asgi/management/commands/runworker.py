@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from vtasks_asgi.assembly import assemble
 from vtasks_asgi.conf import debug, options
 from vtasks_asgi.exceptions import VTasksError
-from vtasks_asgi.observe.exporter import Exporter
+from vtasks_asgi.observe.exporter import Exporter, through_loop
 from vtasks_asgi.observe.health_file import HealthFile
 from vtasks_asgi.observe.pages import Pages
 from vtasks_asgi.runtime.runtime import Runtime
@@ -73,8 +73,9 @@ class Command(BaseCommand):
         _obey_signals(runtime, life)
         with ExitStack() as stack:
             if port:
-                token = options().health_token
-                exporter = Exporter(Pages(runtime.health, token=token, debug=debug()), port)
+                health = through_loop(runtime.health, asyncio.get_running_loop())
+                pages = Pages(health, token=options().health_token, debug=debug())
+                exporter = Exporter(pages, port, options().metrics_address)
                 exporter.start()
                 stack.callback(exporter.close)
             if file:

@@ -48,7 +48,7 @@ SET state = 2, attempt = attempt + 1, token = ?, worker = ?, started_at = ?, lea
 WHERE seq IN (
     SELECT seq FROM vtasks_message WHERE queue = ? AND state = 0
     ORDER BY priority DESC, seq LIMIT ?)
-RETURNING seq, uid, priority, attempt, crashes, body, history
+RETURNING seq, uid, priority, attempt, crashes, body, history, run_at
 """
 
 _EXTEND = "UPDATE vtasks_message SET lease_until = ? WHERE seq = ? AND token = ?"
@@ -92,7 +92,7 @@ WHERE queue = ? AND state = 2 AND lease_until <= ? ORDER BY lease_until LIMIT ?
 _RECLAIM = """
 UPDATE vtasks_message
 SET crashes = crashes + 1, token = ?, worker = ?, started_at = ?, lease_until = ?
-WHERE seq = ? RETURNING seq, uid, priority, attempt, crashes, body, history
+WHERE seq = ? RETURNING seq, uid, priority, attempt, crashes, body, history, run_at
 """
 
 
@@ -164,8 +164,10 @@ def _by_priority(row: tuple[Any, ...]) -> tuple[int, int]:
 
 
 def _claim(queue: str, token: str, row: tuple[Any, ...]) -> Claim:
-    seq, uid, priority, attempt, crashes, body, history = row
-    return Claim(uid, queue, body, priority, token, attempt, crashes, history, None, None, seq)
+    seq, uid, priority, attempt, crashes, body, history, run_at = row
+    return Claim(
+        uid, queue, body, priority, token, attempt, crashes, history, run_at, None, None, seq
+    )
 
 
 def extend(conn: Connection, claims: Sequence[Claim], lease: float, now: float) -> list[Claim]:
