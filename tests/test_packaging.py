@@ -100,6 +100,32 @@ def test_the_installed_package_starts_a_project(installed: Path, tmp_path: Path)
     python("-S", "manage.py", "check", cwd=project, DEBUG="true", **environment)
 
 
+# --- The documents --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_every_link_into_the_repository_leads_somewhere(name: str) -> None:
+    targets = re.findall(r"\]\(([^)]+)\)", (ROOT / name).read_text())
+    assert targets
+    local = [target.split("#")[0] for target in targets if not target.startswith("http")]
+    assert [target for target in local if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_command_in_the_documents_exists(name: str) -> None:
+    told = set(re.findall(r"\bmake ([a-z-]+)", commands_of(ROOT / name)))
+    assert {"run", "test"} <= told
+    assert told <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+
+
+def commands_of(document: Path) -> str:
+    """What stands in backquotes or in a shell block."""
+    text = document.read_text()
+    return "\n".join(
+        re.findall(r"```sh\n.*?```", text, flags=re.S) + re.findall(r"`[^`\n]+`", text)
+    )
+
+
 # --- The container pair ---------------------------------------------------------------------------
 
 type Stage = list[tuple[str, str]]
