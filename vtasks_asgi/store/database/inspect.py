@@ -174,7 +174,7 @@ def prune(conn: Connection, limit: int, now: float) -> int:
         DELETE FROM vtasks_result WHERE seq IN (
             SELECT seq FROM vtasks_result WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
     """
-    return conn.execute(query, (now, limit)).rowcount
+    return conn.execute(query, (now, max(limit, 0))).rowcount
 
 
 def ticks(conn: Connection, schedules: Sequence[str]) -> dict[str, float]:

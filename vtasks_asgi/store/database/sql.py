@@ -153,7 +153,7 @@ def claim(
         conn.execute(_PROMOTE, (queue, now, PROMOTE_LIMIT))
         (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
     token = token_hex(8)
-    rows = conn.execute(_CLAIM, (token, worker, now, now + lease, queue, limit)).fetchall()
+    rows = conn.execute(_CLAIM, (token, worker, now, now + lease, queue, max(limit, 0))).fetchall()
     rows.sort(key=_by_priority)  # RETURNING promises no order
     claims = [_claim(queue, token, row) for row in rows]
     return Claimed(claims, None if next_due is None else max(0.0, next_due - now))
@@ -275,7 +275,7 @@ def reclaim(
     """Take over expired leases; each claim names who lost it, and since when it was held."""
     token = token_hex(8)
     claims = []
-    for seq, lost_worker, lost_at in conn.execute(_EXPIRED, (queue, now, limit)).fetchall():
+    for seq, lost_worker, lost_at in conn.execute(_EXPIRED, (queue, now, max(limit, 0))).fetchall():
         values = (token, worker, now, now + lease, seq)
         claim = _claim(queue, token, conn.execute(_RECLAIM, values).fetchone())
         claim.lost_worker, claim.lost_at = lost_worker, lost_at

@@ -144,6 +144,7 @@ class SQLiteStore:
         )
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
+        self._open_writer  # noqa: B018 - raises when the store is not open
         heard = min((self._heard.get(queue, -1) for queue in queues), default=-1)
         await self._doorbell.wait(heard, timeout)
 
