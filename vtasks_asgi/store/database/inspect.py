@@ -126,6 +126,8 @@ def browse(
     conn: Connection, queue: str, state: State, *, limit: int, cursor: str | None, now: float
 ) -> tuple[list[Record], str | None]:
     """A page in the order of arrival."""
+    if limit < 1:
+        raise ValueError("limit must be at least 1")
     after = int(cursor) if cursor else 0
     page = "AND seq > ? ORDER BY seq LIMIT ?"
     if state is State.DEAD:
