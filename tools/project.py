@@ -61,14 +61,12 @@ def create(project: Path) -> None:
     half.mkdir(parents=True)
     start = [sys.executable, "-m", "vtasks_asgi", "startproject", project.name, str(half)]
     subprocess.run(start, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-    # For this machine only: debugging on, and a superuser that serve.py creates.
+    # The template's .env is for development; a superuser in it is created by serve.py.
     env_file = half / ".env"
-    env_file.touch(mode=0o600)
-    env_file.write_text(
-        "DEBUG=true\n"
-        "DJANGO_SUPERUSER_USERNAME=admin\n"
-        f"DJANGO_SUPERUSER_PASSWORD={secrets.token_urlsafe(9)}\n"
-    )
+    env_file.chmod(0o600)
+    with env_file.open("a") as lines:
+        lines.write("DJANGO_SUPERUSER_USERNAME=admin\n")
+        lines.write(f"DJANGO_SUPERUSER_PASSWORD={secrets.token_urlsafe(9)}\n")
     half.rename(project)
 
 
