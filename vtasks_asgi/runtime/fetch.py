@@ -67,7 +67,8 @@ class Fetcher:
             self._events.claimed(queue, claimed.claims)
             found += len(claimed.claims)
             if claimed.next_due is not None:
-                next_due = min(claimed.next_due, next_due or claimed.next_due)
+                due = claimed.next_due
+                next_due = due if next_due is None else min(due, next_due)
             await self._start(claimed.claims)
         return found, next_due
 
