@@ -120,8 +120,9 @@ def _is_valid(name: str, part: str) -> bool:
         CronSim(alone, _ANY_DAY)
     except CronSimError:
         return False
-    # Cron takes "*/90" and runs hourly: surely not what was meant.
-    return all(int(step) <= _FIELDS[name][0] for step in re.findall(r"/([0-9]+)", part))
+    # Accepted too, but surely meant otherwise: "*/90" (is hourly) and "5-5/10" (is "5/10").
+    too_far = any(int(step) > _FIELDS[name][0] for step in re.findall(r"/([0-9]+)", part))
+    return not too_far and not re.search(r"\b(\w+)-\1/", part)
 
 
 def _matches_some_day(parts: list[str]) -> bool:
