@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.db import Error as DjangoDatabaseError
@@ -12,6 +12,8 @@ from vtasks_asgi.core.errors import StoreError, StoreUnavailable
 
 #: A page of 4 KiB times this is how large the write-ahead log grows before it is folded back.
 CHECKPOINT_PAGES = 4000
+#: Seconds a connection waits for the file's lock, unless its owner sets another time.
+OPEN_TIMEOUT = 10
 
 MIGRATE = (
     "the tables are missing: add 'vtasks_asgi.db' to INSTALLED_APPS and run 'manage.py migrate'"
@@ -19,10 +21,12 @@ MIGRATE = (
 
 
 def connect(alias: str) -> sqlite3.Connection:
-    """A raw connection with Django's own parameters: WAL, autocommit, usable from one thread.
+    """A raw connection with Django's own parameters, in WAL mode and autocommit.
+
+    How durable a commit is (``PRAGMA synchronous``) is what Django's connections have it to be.
 
     Raises:
-        StoreUnavailable: the file cannot be opened.
+        StoreUnavailable: the file cannot be opened, or the migrations have not run.
         StoreError: the database is in memory, where no second connection can follow.
     """
     wrapper: Any = connections[alias].copy()
@@ -33,25 +37,22 @@ def connect(alias: str) -> sqlite3.Connection:
         )
     with mapped_errors():
         raw: sqlite3.Connection = wrapper.get_new_connection(wrapper.get_connection_params())
-        raw.execute("PRAGMA busy_timeout = 0")  # the writer waits with jitter instead
-        _use_wal(raw)
-        raw.execute("PRAGMA synchronous = NORMAL")
-        raw.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        try:
+            _configure(raw)
+        except BaseException:
+            raw.close()
+            raise
     return raw
 
 
-def _use_wal(raw: sqlite3.Connection) -> None:
+def _configure(raw: sqlite3.Connection) -> None:
+    # In WAL mode even reading waits while another process opens the file first or closes it last.
+    raw.execute(f"PRAGMA busy_timeout = {OPEN_TIMEOUT * 1000}")
     (mode,) = raw.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":
-        raw.execute("PRAGMA busy_timeout = 5000")
         raw.execute("PRAGMA journal_mode = WAL")
-        raw.execute("PRAGMA busy_timeout = 0")
-
-
-def check_tables(raw: sqlite3.Connection) -> None:
-    """Raise StoreUnavailable when the migrations have not run."""
-    with mapped_errors():
-        raw.execute("SELECT 1 FROM vtasks_message LIMIT 0")
+    raw.execute("PRAGMA synchronous = NORMAL")
+    raw.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
 
 def is_busy(error: sqlite3.OperationalError) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vtasks_asgi.core.errors import StoreError, StoreUnavailable
-from vtasks_asgi.store.database.connections import check_tables, connect, is_busy, mapped_errors
+from vtasks_asgi.store.database.connections import connect, is_busy, mapped_errors
 
 type Work[T] = Callable[[sqlite3.Connection], T]
 
@@ -91,8 +91,7 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            conn = connect(self._alias)
-            check_tables(conn)
+            conn = _connected(self._alias)
         except (StoreError, sqlite3.Error) as error:
             self._opened.set_exception(error)
             return
@@ -128,6 +127,17 @@ class Writer:
                 for job in writes:
                     _transact(conn, [job])
         _deliver(jobs)
+
+
+def _connected(alias: str) -> sqlite3.Connection:
+    conn = connect(alias)
+    try:
+        check_tables(conn)
+        conn.execute("PRAGMA busy_timeout = 0")  # _patiently waits with jitter instead
+    except BaseException:
+        conn.close()
+        raise
+    return conn
 
 
 def _peeked(conn: sqlite3.Connection, job: _Job) -> bool:
