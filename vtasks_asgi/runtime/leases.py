@@ -76,7 +76,7 @@ class Leases:
         except StoreError as error:
             if not self._stop.is_set():
                 logger.error("Leases could not be renewed, trying again: %s", error)
-            return 1.0
+            return min(1.0, self._lease / 4)
         return self._lease / 3
 
     def _ping(self) -> None:
