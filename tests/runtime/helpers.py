@@ -32,9 +32,13 @@ class Changes:
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     def tell(self) -> None:
         self._changed.set()
+
+    def tell_from_thread(self) -> None:
+        self._loop.call_soon_threadsafe(self._changed.set)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -141,6 +145,12 @@ class SpyStore(FaultyStore):
         self.claimed.append((queue, limit))
         self.changes.tell()
         return await super().claim(queue, limit, worker=worker, lease=lease)
+
+    def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
+        try:
+            return super().extend(claims, lease=lease)
+        finally:
+            self.changes.tell_from_thread()
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
         self.settlements.append(list(settlements))
