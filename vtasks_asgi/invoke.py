@@ -27,6 +27,7 @@ from vtasks_asgi.core.errors import (
 from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, dump_history
 from vtasks_asgi.registry import Registered
 from vtasks_asgi.runtime.events import Events
+from vtasks_asgi.runtime.supervise import asked_to_end
 from vtasks_asgi.store.base import Claim, Record, State
 
 #: Bytes of a traceback that are kept: its end, where the error is.
@@ -171,7 +172,8 @@ class Invoker:
             value = await (call() if run.known.is_async else lane.run(call))
             outcome = self._success(run, value)
         except BaseException as error:
-            if _cancelled_from_outside(error):
+            # The runtime cancels for reasons of its own; a task that cancels itself just fails.
+            if isinstance(error, asyncio.CancelledError) and asked_to_end():
                 raise
             outcome = self._failure(run, error)
             if isinstance(outcome, Dead):  # told here, for Django logs the exception in flight
@@ -224,12 +226,6 @@ class Invoker:
         if isinstance(outcome, Dead):
             run.finish(State.DEAD)
         return outcome
-
-
-def _cancelled_from_outside(error: BaseException) -> bool:
-    """The runtime cancels for reasons of its own; a task that cancels itself has just failed."""
-    current = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and bool(current and current.cancelling())
 
 
 def _arguments(run: _Run) -> list[Any]:

@@ -33,7 +33,9 @@ async def supervise(name: str, service: Service, events: Events) -> None:
         started = loop.time()
         try:
             await service()
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if asked_to_end():
+                raise
             if loop.time() - started > RECOVERED_AFTER:
                 failures = 0
             failures += 1
@@ -52,7 +54,13 @@ def backoff(failures: int) -> float:
     return full * (0.5 + random.random() / 2)
 
 
-def _report(name: str, error: Exception, failures: int) -> None:
+def asked_to_end() -> bool:
+    """Was the current task cancelled? A future cancelled elsewhere raises the same error."""
+    current = asyncio.current_task()
+    return bool(current and current.cancelling())
+
+
+def _report(name: str, error: BaseException, failures: int) -> None:
     expected = isinstance(error, StoreUnavailable)  # its text says all there is to know
     logger.error(
         "Service %s failed (%d in a row), restarting: %s",
