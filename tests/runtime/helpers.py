@@ -32,15 +32,17 @@ class Changes:
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def tell(self) -> None:
         self._changed.set()
 
     def tell_from_thread(self) -> None:
-        self._loop.call_soon_threadsafe(self._changed.set)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._changed.set)
 
     async def until(self, condition: Callable[[], bool]) -> None:
+        self._loop = asyncio.get_running_loop()
         async with asyncio.timeout(PATIENCE):
             while not condition():
                 self._changed.clear()
