@@ -132,7 +132,8 @@ class Writer:
 def _connected(alias: str) -> sqlite3.Connection:
     conn = connect(alias)
     try:
-        check_tables(conn)
+        with mapped_errors():
+            conn.execute("SELECT 1 FROM vtasks_message LIMIT 0")  # have the migrations run?
         conn.execute("PRAGMA busy_timeout = 0")  # _patiently waits with jitter instead
     except BaseException:
         conn.close()
