@@ -37,6 +37,9 @@ class GroupCommit[T, R]:
                 await self._write_group(self._next_group())
         finally:
             self._writing = None
+            for _, future in self._waiting:  # some are left only if this was cancelled
+                future.cancel()
+            self._waiting.clear()
 
     def _next_group(self) -> list[tuple[Sequence[T], asyncio.Future[list[R]]]]:
         size = count = 0
