@@ -1,0 +1,159 @@
+"""Calls that arrive while a write is in flight share the next one, and nothing else."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.runtime.helpers import turns
+from vtasks_asgi.store.group_commit import GroupCommit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Log:
+    """The write: waits at a gate, fails as told, answers each item with its double."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.gate = asyncio.Semaphore(0)
+        self.error: Callable[[list[int]], BaseException | None] = lambda items: None
+
+    async def __call__(self, items: list[int]) -> list[int]:
+        self.groups.append(items)
+        await self.gate.acquire()
+        if error := self.error(items):
+            raise error
+        return [item * 2 for item in items]
+
+    def let(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.gate.release()
+
+
+def calls(group: GroupCommit[int, int], *batches: list[int]) -> list["asyncio.Task[list[int]]"]:
+    return [asyncio.create_task(group.commit(batch)) for batch in batches]
+
+
+async def test_those_who_come_during_a_write_share_the_next_one() -> None:
+    log = Log()
+    group = GroupCommit(log)
+    first = calls(group, [1])
+    await turns()
+    later = calls(group, [2, 3], [], [4])
+    await turns()
+    assert log.groups == [[1]]
+    log.let(2)
+    assert await asyncio.gather(*first, *later) == [[2], [4, 6], [], [8]]
+    assert log.groups == [[1], [2, 3, 4]]
+
+
+async def test_nobody_is_told_before_the_own_write_is_done() -> None:
+    log = Log()
+    group = GroupCommit(log)
+    [first] = calls(group, [1])
+    await turns()
+    [second] = calls(group, [2])
+    log.let()
+    await turns()
+    assert (first.done(), second.done()) == (True, False)
+    log.let()
+    await second
+
+
+async def test_after_a_rest_it_writes_again() -> None:
+    log = Log()
+    group = GroupCommit(log)
+    log.let(2)
+    assert await group.commit([1]) == [2]
+    await turns()
+    assert await group.commit([2]) == [4]
+
+
+async def test_an_error_reaches_exactly_those_whose_items_were_written() -> None:
+    log = Log()
+    log.error = lambda items: ValueError("full") if 2 in items else None
+    group = GroupCommit(log)
+    [before] = calls(group, [1])
+    await turns()
+    broken = calls(group, [2], [3])
+    await turns()
+    log.let(2)
+    results = await asyncio.gather(before, *broken, return_exceptions=True)
+    assert results[0] == [2]
+    assert [str(error) for error in results[1:]] == ["full", "full"]
+    log.let()
+    assert await group.commit([4]) == [8], "the next ones are none of its concern"
+
+
+@pytest.mark.parametrize("when", ["waiting", "written"])
+async def test_a_caller_that_gives_up_harms_nobody(when: str) -> None:
+    log = Log()
+    group = GroupCommit(log)
+    [first] = calls(group, [1])
+    await turns()
+    leaves, stays = calls(group, [2], [3])
+    await turns()
+    if when == "written":
+        log.let()
+        await turns()
+        assert log.groups[-1] == [2, 3]
+    leaves.cancel()
+    await turns()
+    log.let(2)
+    assert await stays == [6]
+    assert await first == [2]
+    assert log.groups == [[1], [2, 3]], "what was handed in is written all the same"
+    with pytest.raises(asyncio.CancelledError):
+        await leaves
+
+
+async def test_the_caller_who_began_the_write_may_leave_too() -> None:
+    log = Log()
+    group = GroupCommit(log)
+    first, second = calls(group, [1], [2])
+    await turns()
+    first.cancel()
+    log.let(2)
+    assert await second == [4]
+    assert [item for written in log.groups for item in written] == [1, 2]
+
+
+async def test_groups_are_bounded_and_no_call_is_split() -> None:
+    log = Log()
+    group = GroupCommit(log, limit=4)
+    [first] = calls(group, [0])
+    await turns()
+    later = calls(group, [1, 2], [3], [4, 5], [6], [7, 8, 9, 10, 11, 12])
+    log.let(100)
+    assert [len(result) for result in await asyncio.gather(first, *later)] == [1, 2, 1, 2, 1, 6]
+    assert log.groups == [[0], [1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11, 12]]
+
+
+async def test_a_cancelled_write_cancels_those_who_wait_for_it() -> None:
+    log = Log()
+    log.error = lambda items: asyncio.CancelledError() if 1 in items else None
+    group = GroupCommit(log)
+    [caller] = calls(group, [1])
+    log.let()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    log.let()
+    async with asyncio.timeout(5.0):
+        assert await group.commit([2]) == [4]
+
+
+async def test_nobody_waits_for_ever_behind_a_cancelled_write() -> None:
+    log = Log()
+    log.error = lambda items: asyncio.CancelledError() if 1 in items else None
+    group = GroupCommit(log)
+    [caller] = calls(group, [1])
+    await turns()
+    [behind] = calls(group, [2])
+    await turns()
+    log.let()
+    done, _ = await asyncio.wait({caller, behind}, timeout=5.0)
+    assert done == {caller, behind}
+    assert caller.cancelled()
+    assert behind.cancelled()
