@@ -3,7 +3,10 @@
 import asyncio
 import contextvars
 import logging
+import sys
 import threading
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -70,6 +73,30 @@ async def test_stop_and_close_may_be_called_again_and_again() -> None:
     scene.runtime.stop()
     scene.runtime.close()
     assert scene.store.calls["aclose"] == 1
+
+
+@pytest.mark.parametrize("ask", ["stop", "close"])
+def test_a_signal_may_interrupt_it_anywhere(ask: str) -> None:
+    """A second signal's handler runs between any two lines of the first one's."""
+
+    def interrupt(frame: FrameType, event: str, arg: object) -> Any:
+        sys.settrace(None)
+        try:
+            getattr(runtime, ask)()
+        finally:
+            sys.settrace(interrupt)
+        return interrupt
+
+    def trace() -> None:
+        sys.settrace(interrupt)
+        getattr(runtime, ask)()
+        sys.settrace(None)
+
+    runtime = Scene().runtime
+    thread = threading.Thread(target=trace, daemon=True)
+    thread.start()
+    thread.join(timeout=5.0)
+    assert not thread.is_alive(), "it waits for itself"
 
 
 async def test_after_a_stop_the_store_stays_open_until_the_close() -> None:

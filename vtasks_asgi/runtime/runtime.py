@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -78,8 +77,9 @@ class Runtime:
         self._events = events
         self._clock = clock or SystemClock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._asked_to_stop = threading.Event()
-        self._asked_to_close = threading.Event()
+        # Not threading events: those have a lock, on which a signal handler could wait for itself.
+        self._asked_to_stop = False
+        self._asked_to_close = False
         self._stopping = asyncio.Event()
         self._closing = asyncio.Event()
         self.is_open = False
@@ -89,13 +89,13 @@ class Runtime:
 
     def stop(self) -> None:
         """Claim nothing more; let what runs end within the drain budget."""
-        self._asked_to_stop.set()
+        self._asked_to_stop = True
         self._wake()
 
     def close(self) -> None:
         """Stop, and after the drain let go of the store."""
-        self._asked_to_stop.set()
-        self._asked_to_close.set()
+        self._asked_to_stop = True
+        self._asked_to_close = True
         self._wake()
 
     def _wake(self) -> None:
@@ -106,9 +106,9 @@ class Runtime:
                 pass  # the loop is closed, so this has ended
 
     def _obey(self) -> None:
-        if self._asked_to_stop.is_set():
+        if self._asked_to_stop:
             self._stopping.set()
-        if self._asked_to_close.is_set():
+        if self._asked_to_close:
             self._closing.set()
 
     def is_mine(self) -> bool:
@@ -122,7 +122,7 @@ class Runtime:
         """What is known now; never asks the store."""
         return self._monitor.health(
             is_open=self.is_open,
-            stopping=self._asked_to_stop.is_set(),
+            stopping=self._asked_to_stop,
             ticks=dict(self._cron.last_ticks) if self._cron else {},
         )
 
