@@ -51,7 +51,6 @@ def _configure(raw: sqlite3.Connection) -> None:
     (mode,) = raw.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":
         raw.execute("PRAGMA journal_mode = WAL")
-    raw.execute("PRAGMA synchronous = NORMAL")
     raw.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
 

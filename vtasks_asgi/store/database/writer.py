@@ -121,11 +121,9 @@ class Writer:
 
     def _serve(self, conn: sqlite3.Connection, jobs: list[_Job]) -> None:
         writes = [job for job in jobs if not _peeked(conn, job)]
-        if writes:
-            _transact(conn, writes)
-            if len(writes) > 1 and any(job.error for job in writes):
-                for job in writes:
-                    _transact(conn, [job])
+        if writes and not _transact(conn, writes) and len(writes) > 1:
+            for job in writes:
+                _transact(conn, [job])
         _deliver(jobs)
 
 
@@ -151,8 +149,8 @@ def _peeked(conn: sqlite3.Connection, job: _Job) -> bool:
     return job.result is not None
 
 
-def _transact(conn: sqlite3.Connection, jobs: list[_Job]) -> None:
-    """One transaction for all of them: committed as a whole, or none of it."""
+def _transact(conn: sqlite3.Connection, jobs: list[_Job]) -> bool:
+    """One transaction for all of them, or none of it; False when it was for one job's fault."""
     try:
         _patiently(conn, "BEGIN IMMEDIATE")
         for job in jobs:
@@ -161,13 +159,14 @@ def _transact(conn: sqlite3.Connection, jobs: list[_Job]) -> None:
                 break
         if any(job.error for job in jobs):
             conn.execute("ROLLBACK")
-        else:
-            _patiently(conn, "COMMIT")
+            return False
+        _patiently(conn, "COMMIT")
     except sqlite3.Error as error:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         for job in jobs:
             job.error = StoreUnavailable(f"SQLite: {error}")
+    return True
 
 
 def _patiently(conn: sqlite3.Connection, statement: str) -> None:
