@@ -80,7 +80,7 @@ WHERE seq = ? AND token = ?
 """
 
 _RELEASE = f"""
-UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, attempt = attempt - 1
+UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, attempt = attempt - ?
 WHERE seq = ? AND token = ?
 """
 
@@ -261,7 +261,8 @@ def _let_go(
     wait = (DELAYED, now + outcome.delay) if outcome.delay > 0 else (READY, None)
     if isinstance(outcome, Retry):
         return conn.execute(_RETRY, (*wait, outcome.history, *key)).rowcount == 1
-    return conn.execute(_RELEASE, (*wait, *key)).rowcount == 1
+    counted = claim.lost_at is None  # a reclaimed one was counted by the worker that lost it
+    return conn.execute(_RELEASE, (*wait, counted, *key)).rowcount == 1
 
 
 def expired(conn: Connection, queue: str, now: float) -> list[Claim] | None:
