@@ -59,8 +59,7 @@ def create(project: Path) -> None:
     half = project.with_name(f".{project.name}-unfinished")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
-    start = [sys.executable, "-m", "vtasks_asgi", "startproject", project.name, str(half)]
-    subprocess.run(start, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    run("-m", "vtasks_asgi", "startproject", project.name, str(half), cwd=ROOT, quiet=True)
     # The template's .env is for development; a superuser in it is created by serve.py.
     env_file = half / ".env"
     env_file.chmod(0o600)
@@ -89,10 +88,12 @@ def test() -> None:
         run("manage.py", "test", cwd=project)
 
 
-def run(*arguments: str, cwd: Path, **environment: str) -> None:
+def run(*arguments: str, cwd: Path, quiet: bool = False, **environment: str) -> None:
     """Python with these arguments; a failure ends this program with the same code."""
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=cwd, env=clean_environment() | environment, check=False)
+    output = subprocess.DEVNULL if quiet else None
+    everything = clean_environment() | environment
+    done = subprocess.run(command, cwd=cwd, env=everything, stdout=output, check=False)
     if done.returncode:
         sys.exit(done.returncode)
 
