@@ -1,0 +1,103 @@
+"""The storage engines the contract suite runs over: how to make a store, and how time passes.
+
+To add one: write its class here, list it in ``ENGINES``, and let ``missing`` say why its service
+cannot be reached, if so. A missing service skips on a laptop and fails where ``CI`` is set.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from django.db import connections
+
+from tests.fakes import FakeClock
+from vtasks_asgi.store.base import FullStore
+from vtasks_asgi.store.database.sqlite import SQLiteStore
+from vtasks_asgi.store.memory import MemoryStore
+
+
+class Engine(ABC):
+    """One engine's empty storage, for one test."""
+
+    #: How far a time told by the store may be from the one expected, in seconds.
+    tolerance = 0.001
+    #: The pytest fixture that makes the storage exist and empties it.
+    fixture: str | None = None
+
+    def __init__(self) -> None:
+        self._made: list[FullStore] = []
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Why this engine cannot be tested here, None when it can."""
+        return None
+
+    @abstractmethod
+    def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        """A store, not yet opened. Each one made stands for another process on the same data."""
+
+    @abstractmethod
+    async def advance(self, seconds: float) -> None:
+        """Let time pass for every lease, due time and result.
+
+        With an injected clock that is the clock; an engine which reads its server's clock moves
+        the times it has stored into the past instead.
+        """
+
+    async def opened(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        """A store, opened; ``aclose`` will close it."""
+        store = self.make(dead_letter_cap=dead_letter_cap)
+        self._made.append(store)
+        await store.open()
+        return store
+
+    async def aclose(self) -> None:
+        for store in self._made:
+            await store.aclose()
+
+    async def in_thread[T](self, work: Callable[[], T]) -> T:
+        """Call a blocking verb from another thread, as synchronous code does."""
+
+        def call() -> T:
+            try:
+                return work()
+            finally:
+                connections.close_all()
+
+        return await asyncio.to_thread(call)
+
+
+class Memory(Engine):
+    """The reference. All stores made are twins; the first one's cap is everybody's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = FakeClock()
+        self._first: MemoryStore | None = None
+
+    def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        if self._first is None:
+            self._first = MemoryStore(clock=self._clock, dead_letter_cap=dead_letter_cap)
+        return self._first.twin()
+
+    async def advance(self, seconds: float) -> None:
+        self._clock.advance(seconds)
+
+
+class SQLite(Engine):
+    """Django's default database, as ``tests.settings`` has it."""
+
+    fixture = "tables"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = FakeClock()
+
+    def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        return SQLiteStore("default", dead_letter_cap=dead_letter_cap, clock=self._clock)
+
+    async def advance(self, seconds: float) -> None:
+        self._clock.advance(seconds)
+
+
+ENGINES: dict[str, type[Engine]] = {"memory": Memory, "sqlite": SQLite}
