@@ -1,9 +1,9 @@
 """``@task`` and ``VTask``: Django's task, with our options and the function's own signature."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME, Task, TaskContext
 from django.tasks.base import DEFAULT_TASK_PRIORITY, TaskResult
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     class _Task(Task[P, R]): ...
 
+    type _Context = TaskContext[Any, Any]
+
 else:
+    _Context = TaskContext
 
     class _Task(Task):
         """Django's Task is generic for type checkers only; this makes ``VTask[P, R]`` legal."""
@@ -92,14 +95,29 @@ def _validate(task: VTask[Any, Any]) -> None:
         raise InvalidTask(f"{name}: result_ttl must be a number of seconds, 0 to keep no result")
 
 
-type _Decorator[**Q, T] = Callable[[Callable[Q, T]], VTask[Q, T]]
-type _ContextDecorator[**Q, T] = Callable[
-    [Callable[Concatenate[TaskContext[Any, Any], Q], T]], VTask[Q, T]
-]
+class _Decorator(Protocol):
+    # First the coroutine functions: their result is what they return when awaited.
+    @overload
+    def __call__[**Q, T](self, function: Callable[Q, Coroutine[Any, Any, T]], /) -> VTask[Q, T]: ...
+    @overload
+    def __call__[**Q, T](self, function: Callable[Q, T], /) -> VTask[Q, T]: ...
+
+
+class _ContextDecorator(Protocol):
+    @overload
+    def __call__[**Q, T](
+        self, function: Callable[Concatenate[_Context, Q], Coroutine[Any, Any, T]], /
+    ) -> VTask[Q, T]: ...
+    @overload
+    def __call__[**Q, T](
+        self, function: Callable[Concatenate[_Context, Q], T], /
+    ) -> VTask[Q, T]: ...
 
 
 @overload
-def task(function: Callable[P, R], /) -> VTask[P, R]: ...  # noqa: UP047
+def task[**Q, T](function: Callable[Q, Coroutine[Any, Any, T]], /) -> VTask[Q, T]: ...
+@overload
+def task[**Q, T](function: Callable[Q, T], /) -> VTask[Q, T]: ...
 @overload
 def task(
     *,
@@ -111,7 +129,7 @@ def task(
     backoff: Backoff = ...,
     max_rescues: int | None = ...,
     result_ttl: float | None = ...,
-) -> _Decorator[P, R]: ...
+) -> _Decorator: ...
 @overload
 def task(
     *,
@@ -123,7 +141,7 @@ def task(
     backoff: Backoff = ...,
     max_rescues: int | None = ...,
     result_ttl: float | None = ...,
-) -> _ContextDecorator[P, R]: ...
+) -> _ContextDecorator: ...
 def task(
     function: Callable[..., Any] | None = None,
     /,
