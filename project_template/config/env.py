@@ -34,7 +34,7 @@ def flag(name: str, *, default: bool) -> bool:
 
 def whole(name: str, *, default: int) -> int:
     """A whole number, 0 or more."""
-    value = os.environ.get(name, str(default))
+    value = os.environ.get(name) or str(default)
     if not value.isdecimal():
         raise ImproperlyConfigured(f"{name}={value!r}: use a whole number.")
     return int(value)

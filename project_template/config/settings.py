@@ -18,16 +18,16 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env.load_env_file(BASE_DIR / ".env")
 
 # Everything the site writes to disk: the database and, with DEBUG on, a development key.
-DATA_DIR = Path(os.environ.get("DATA_DIR", BASE_DIR / "data"))
+DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "data")
 DATA_DIR.mkdir(parents=True, exist_ok=True)
 
 # --- Where it runs ------------------------------------------------------------------------------
 DEBUG = env.flag("DEBUG", default=False)
 TESTING = "test" in sys.argv
-SITE_NAME = os.environ.get("SITE_NAME", "{{ project_name }}")
+SITE_NAME = os.environ.get("SITE_NAME") or "{{ project_name }}"
 
 if DEBUG:
-    SITE_URL = os.environ.get("SITE_URL", "http://127.0.0.1:8000")
+    SITE_URL = os.environ.get("SITE_URL") or "http://127.0.0.1:8000"
     SECRET_KEY = os.environ.get("SECRET_KEY") or env.development_key(DATA_DIR / "development-key")
 else:
     SITE_URL = env.required("SITE_URL", "It is the public address, such as https://example.org.")
@@ -116,7 +116,7 @@ SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
 }
-DATABASE_URL = os.environ.get("DATABASE_URL", f"sqlite:///{quote(str(DATA_DIR / 'db.sqlite3'))}")
+DATABASE_URL = os.environ.get("DATABASE_URL") or f"sqlite:///{quote(str(DATA_DIR / 'db.sqlite3'))}"
 DATABASES = {
     "default": {
         **env.database(DATABASE_URL, SQLITE_OPTIONS),
@@ -152,7 +152,7 @@ VTASKS_SCHEDULE = {
 # --- Static files -------------------------------------------------------------------------------
 # Outside DEBUG: collected with a hash in every name, served by Granian itself (see serve.py).
 STATIC_URL = "/static/"
-STATIC_ROOT = Path(os.environ.get("STATIC_ROOT", BASE_DIR / "staticfiles"))
+STATIC_ROOT = Path(os.environ.get("STATIC_ROOT") or BASE_DIR / "staticfiles")
 if not DEBUG and not TESTING:
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -164,17 +164,18 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# --- Logs: one line per event on stderr ---------------------------------------------------------
+# --- Logs: one line per event on stderr, among them one per task ----------------------------------
+LOG_LEVEL = "CRITICAL" if TESTING else os.environ.get("LOG_LEVEL", "INFO").upper()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "[%(levelname)s] %(asctime)s %(name)s: %(message)s"},
-    },
+    "formatters": {"line": {"format": "[%(levelname)s] %(asctime)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {
-        "handlers": ["stderr"],
-        "level": "ERROR" if TESTING else os.environ.get("LOG_LEVEL", "INFO").upper(),
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        # Django's own two lines per task cost more than ours, which also says how long it took.
+        "django.tasks": {"level": "CRITICAL" if TESTING else "WARNING"},
+        "vtasks_asgi.tasks": {"level": "DEBUG" if LOG_LEVEL == "INFO" else LOG_LEVEL},
     },
-    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
 }

@@ -14,6 +14,7 @@ from website.models import Job, Tick
 SHOWN = 20
 #: After this long without a tick something is wrong: the schedule fires every five seconds.
 QUIET = timedelta(seconds=20)
+STARTED = timezone.now()
 
 
 async def snapshot() -> dict[str, Any]:
@@ -95,11 +96,10 @@ def detail(result: TaskResult) -> str:
 
 def describe_tick(tick: Tick | None, now: datetime) -> dict[str, str]:
     """The schedule: how often it fired, and when last."""
+    # A server that has only just started had no chance to tick yet.
+    since = max(tick.at, STARTED) if tick else STARTED
+    schedule = "quiet" if now - since > QUIET else "ticking"
     if tick is None:
-        return {"tick": "0", "tick_age": "waiting for the first tick", "schedule": "quiet"}
-    age = now - tick.at
-    return {
-        "tick": str(tick.pk),
-        "tick_age": f"{max(age.total_seconds(), 0):.0f} s ago",
-        "schedule": "quiet" if age > QUIET else "ticking",
-    }
+        return {"tick": "0", "tick_age": "waiting for the first", "schedule": schedule}
+    age = max((now - tick.at).total_seconds(), 0)
+    return {"tick": str(tick.pk), "tick_age": f"{age:.0f} s ago", "schedule": schedule}

@@ -32,6 +32,13 @@ class PageTests(TestCase):
         state = (await self.async_client.get(reverse("status"))).json()
         self.assertEqual((state["tick"], state["schedule"]), (str(tick.pk), "ticking"))
 
+    async def test_a_schedule_that_stopped_is_noticed(self) -> None:
+        tick = await Tick.objects.acreate()
+        later = progress.STARTED + progress.QUIET * 2
+        self.assertEqual(progress.describe_tick(None, later)["schedule"], "quiet")
+        self.assertEqual(progress.describe_tick(tick, later + progress.QUIET)["schedule"], "quiet")
+        self.assertEqual(progress.describe_tick(tick, tick.at)["schedule"], "ticking")
+
     async def test_submitting_enqueues_and_remembers(self) -> None:
         with mock.patch("time.sleep"):
             response = await self.async_client.post(reverse("submit"), {"kind": "count"})
