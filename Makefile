@@ -9,8 +9,8 @@ PYTEST := $(BIN)/python -m pytest
 FAST := not slow and not server and not faults and not browser
 ARGS ?=
 
-# A virtual environment whose interpreter is gone (an upgrade removed it) is built anew.
-ifeq ($(wildcard $(BIN)/python),)
+# Built anew when its interpreter is gone (an upgrade removed it) or another one is asked for.
+ifneq ($(wildcard $(BIN)/python)$(PYTHON),$(BIN)/python)
 .PHONY: .venv/.ready
 endif
 
@@ -45,7 +45,7 @@ bench: .venv/.ready ## ours against the peer (ARGS="--help" lists the options)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 matrix: ## fast tests on each Python and Django that this machine can offer
-	@tools/matrix.sh
+	@tools/matrix.sh -m "$(FAST)" $(ARGS)
 
 clean: ## remove everything that make created here, the run project included
 	@rm -rf .venv .cache run dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

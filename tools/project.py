@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,15 +85,17 @@ def test() -> None:
     with tempfile.TemporaryDirectory(prefix="vtasks-template-") as folder:
         project = Path(folder) / "mysite"
         create(project)
-        run("manage.py", "check", "--deploy", "--fail-level=WARNING", cwd=project, **PRODUCTION)
+        run("manage.py", "check", "--deploy", "--fail-level=WARNING", cwd=project, env=PRODUCTION)
         run("manage.py", "test", cwd=project)
 
 
-def run(*arguments: str, cwd: Path, quiet: bool = False, **environment: str) -> None:
+def run(
+    *arguments: str, cwd: Path, quiet: bool = False, env: Mapping[str, str] | None = None
+) -> None:
     """Python with these arguments; a failure ends this program with the same code."""
     command = [sys.executable, *arguments]
     output = subprocess.DEVNULL if quiet else None
-    everything = clean_environment() | environment
+    everything = {**clean_environment(), **(env or {})}
     done = subprocess.run(command, cwd=cwd, env=everything, stdout=output, check=False)
     if done.returncode:
         sys.exit(done.returncode)
