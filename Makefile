@@ -1,5 +1,4 @@
 # Everything a developer types. `make help` lists it; README.md explains the first two.
-SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -18,7 +17,8 @@ endif
 .PHONY: packages suite template-tests bench-smoke lint types laws fast migrations
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 .venv/.ready: uv.lock pyproject.toml
 	@$(UV) sync --frozen --inexact
