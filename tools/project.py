@@ -118,8 +118,8 @@ def refuse_taken_port(host: str, port: int) -> None:
         socket.create_server((host, port)).close()
     except OSError as error:
         sys.exit(
-            f"Cannot listen on {host}:{port}: {error.strerror}. Stop what uses it, or choose"
-            f" another port: make run PORT={port + 1}"
+            f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}."
+            " Stop what uses it, or choose another port, as in: make run PORT=8001"
         )
 
 
