@@ -1,6 +1,7 @@
 """Opening, closing, and the limits of what may be asked: nothing, odd names, any bytes, many."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -64,7 +65,7 @@ async def test_extend_on_a_store_that_is_not_open(engine: Engine, store: FullSto
     for closed in (engine.make(), store):
         await closed.aclose()
         with pytest.raises(StoreUnavailable):
-            await engine.in_thread(lambda closed=closed: closed.extend([claim], lease=LEASE))
+            await engine.in_thread(partial(closed.extend, [claim], lease=LEASE))
 
 
 async def test_sync_verbs_unopened_work_or_say_unavailable(

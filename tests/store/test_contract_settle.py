@@ -18,7 +18,7 @@ from tests.store.helpers import (
     take,
     take_one,
 )
-from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
+from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry
 from vtasks_asgi.store.base import FullStore, Settlement, State
 
 
@@ -201,9 +201,8 @@ async def test_only_burials_evict(engine: Engine) -> None:
     store = await engine.opened(dead_letter_cap=1)
     await bury(store, 1)
     await push(store, 3)
-    for claim, outcome in zip(
-        await take(store), (Done(b"h", ttl=9.0), Retry(b"h", 9.0), Release(9.0)), strict=True
-    ):
+    outcomes: list[Outcome] = [Done(b"h", ttl=9.0), Retry(b"h", 9.0), Release(9.0)]
+    for claim, outcome in zip(await take(store), outcomes, strict=True):
         assert (await settle(store, claim, outcome)).evicted == {}
     assert (await stats(store)).dead == 1
 

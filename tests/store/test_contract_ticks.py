@@ -95,9 +95,3 @@ async def test_of_many_who_see_the_same_tick_one_fires(engine: Engine, store: Fu
         )
         assert sorted(fired) == [False] * 11 + [True]
     assert len(await take(store)) == 3
-
-
-async def test_the_stores_time_moves_on(engine: Engine, store: FullStore) -> None:
-    await push(store, 1, run_at=await now(store) + 100)
-    await engine.advance(101.0)
-    assert len(await take(store)) == 1

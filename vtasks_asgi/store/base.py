@@ -8,7 +8,8 @@ awaited on the loop that opened the store. A driver's errors surface as ``StoreE
 Before ``open`` and after ``aclose`` every verb raises ``StoreUnavailable``; only ``push_sync`` and
 ``lookup_sync`` may answer then, where they use the caller's own connection. Empty sequences are
 legal everywhere, and a ``limit`` below 1 takes nothing. Bodies, histories and values are any bytes;
-queue, worker and schedule names any text without NUL.
+queue, worker and schedule names any text without NUL; ids ASCII text of at most 64 characters, and
+to ask for one of another form is legal: nothing has it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -279,6 +280,19 @@ class FullStore(Store, Inspector, Protocol):
 
 #: A finer grain than this is lost in JSON and in databases alike (seconds).
 RESOLUTION = 1e-6
+
+
+def cursor_position(cursor: str | None) -> int:
+    """What a cursor that is a sequence number stands for; 0, the start, when there is none.
+
+    Raises:
+        ValueError: it is no sequence number.
+    """
+    if not cursor:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise ValueError("the cursor makes no sense; leave it out to start anew")
+    return int(cursor)
 
 
 def by_queue(messages: Sequence[Message]) -> Mapping[str, list[Message]]:

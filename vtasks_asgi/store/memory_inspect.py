@@ -9,7 +9,7 @@ from itertools import count
 
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.errors import StoreUnavailable
-from vtasks_asgi.store.base import QueueStats, Record, State
+from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
 
 
 @dataclass(slots=True)
@@ -77,8 +77,8 @@ class MemoryInspector:
     ) -> tuple[list[Record], str | None]:
         if limit < 1:
             raise ValueError("limit must be at least 1")
+        after = cursor_position(cursor)
         with self._work() as now:
-            after = int(cursor) if cursor is not None else 0
             rest = [e for e in self._of(queue, state) if e.seq > after and not _expired(e, now)]
             page = rest[:limit]
             more = len(rest) > limit

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from vtasks_asgi.store.base import QueueStats, Record, State
+from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
 from vtasks_asgi.store.database.sql import DELAYED, READY, RUNNING
 
 _STATES = {READY: State.READY, DELAYED: State.DELAYED, RUNNING: State.RUNNING}
@@ -26,8 +26,9 @@ FROM vtasks_result
 """
 
 _COUNT = """
-SELECT queue, state, count(*), min(max(created_at, coalesce(run_at, created_at)))
-FROM vtasks_message WHERE queue IN (SELECT value FROM json_each(?)) GROUP BY queue, state
+SELECT queue, CASE WHEN state = 1 AND run_at <= ?1 THEN 0 ELSE state END AS is_now, count(*),
+    min(max(created_at, coalesce(run_at, created_at)))
+FROM vtasks_message WHERE queue IN (SELECT value FROM json_each(?2)) GROUP BY queue, is_now
 """
 
 _COUNT_DEAD = """
@@ -99,7 +100,7 @@ def _done_record(row: tuple[Any, ...]) -> Record:
 
 def lookup(conn: Connection, ids: Sequence[str], now: float) -> dict[str, Record]:
     """Records by id; a result past its time is gone even before it is pruned."""
-    wanted = orjson.dumps(list(ids)).decode()
+    wanted = orjson.dumps([uid for uid in ids if uid.isascii()]).decode()
     among = "WHERE uid IN (SELECT value FROM json_each(?))"
     rows: Iterable[Record] = (
         *map(_live_record, conn.execute(_LIVE + among, (wanted,))),
@@ -113,7 +114,7 @@ def stats(conn: Connection, queues: Sequence[str], now: float) -> dict[str, Queu
     """Counts for each queue asked for."""
     wanted = orjson.dumps(list(queues)).decode()
     result = {queue: QueueStats() for queue in queues}
-    for queue, state, count, oldest in conn.execute(_COUNT, (wanted,)):
+    for queue, state, count, oldest in conn.execute(_COUNT, (now, wanted)):
         setattr(result[queue], _STATES[state].value, count)
         if state == READY:
             result[queue].oldest_ready = max(0.0, now - oldest)
@@ -128,7 +129,7 @@ def browse(
     """A page in the order of arrival."""
     if limit < 1:
         raise ValueError("limit must be at least 1")
-    after = int(cursor) if cursor else 0
+    after = cursor_position(cursor)
     page = "AND seq > ? ORDER BY seq LIMIT ?"
     if state is State.DEAD:
         rows = conn.execute(f"{_DEAD} WHERE queue = ? {page}", (queue, after, limit + 1))
@@ -150,7 +151,7 @@ def requeue(conn: Connection, ids: Sequence[str], now: float) -> int:
     """Dead letters back to ready, as if just enqueued."""
     count = 0
     for uid in ids:
-        if conn.execute(_EXHUME, (now, uid)).rowcount == 1:
+        if uid.isascii() and conn.execute(_EXHUME, (now, uid)).rowcount == 1:
             conn.execute("DELETE FROM vtasks_deadletter WHERE uid = ?", (uid,))
             count += 1
     return count

@@ -258,7 +258,7 @@ def _let_go(
         )
         return True
     assert isinstance(outcome, Retry | Release)
-    wait = (DELAYED, now + outcome.delay) if outcome.delay > 0 else (READY, None)
+    wait = (DELAYED if outcome.delay > 0 else READY, now + outcome.delay)
     if isinstance(outcome, Retry):
         return conn.execute(_RETRY, (*wait, outcome.history, *key)).rowcount == 1
     counted = claim.lost_at is None  # a reclaimed one was counted by the worker that lost it
