@@ -20,7 +20,6 @@ from vtasks_asgi.core import retry
 from vtasks_asgi.core.envelope import Call, check_json, decode, pack
 from vtasks_asgi.core.errors import (
     MessageUndecodable,
-    PayloadTooLarge,
     ResultUnserialisable,
     WorkerLost,
 )
@@ -203,16 +202,14 @@ class Invoker:
         try:
             check_json(value, what)
             return pack(value, what, max_size=self._max_result)
-        except PayloadTooLarge:
-            raise
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:  # among them PayloadTooLarge
             raise ResultUnserialisable(str(error)) from error
 
     def _failure(self, run: _Run, error: BaseException) -> Outcome:
         _blame(run.attempts[-1], error)
         history = dump_history(run.attempts)
         outcome: Outcome
-        if isinstance(error, ResultUnserialisable | PayloadTooLarge):
+        if isinstance(error, ResultUnserialisable):
             outcome = Dead(history, outcomes.RESULT_UNSERIALISABLE)
         else:
             claim = run.claim
