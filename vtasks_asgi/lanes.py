@@ -52,6 +52,8 @@ class Lane(Executor):
         def work() -> T:
             try:
                 return context.run(call)
+            except GeneratorExit as error:  # thrown into coroutines it would close them
+                raise RuntimeError("the task raised GeneratorExit") from error
             finally:
                 clean_connections()
 
@@ -92,6 +94,7 @@ class Lane(Executor):
             else:
                 future.set_result(result)
             del work, future, call
+        connections.close_all()
 
 
 class Lanes:
@@ -100,6 +103,7 @@ class Lanes:
     def __init__(self) -> None:
         self._free: list[Lane] = []
         self._count = 0
+        self._closed = False
 
     def take(self, base: contextvars.Context) -> Lane:
         """An idle lane, or a new one whose tasks see what ``base`` holds."""
@@ -110,12 +114,14 @@ class Lanes:
 
     def give(self, lane: Lane) -> None:
         """Take back a lane that is idle and clean; one that may be busy is shut down instead."""
-        if lane.used:
+        if lane.used or self._closed:
             lane.shutdown()
         else:
             self._free.append(lane)
 
     def close(self) -> None:
+        """Let all threads end; those of tasks that still run, when these end."""
+        self._closed = True
         while self._free:
             self._free.pop().shutdown()
 

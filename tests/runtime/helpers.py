@@ -91,10 +91,14 @@ class Script:
         self.began: list[Claim] = []
         self.ended: list[Claim] = []
         self.most = 0
+        self.closed = False
         self._changes = Changes()
 
     def context(self, base: contextvars.Context) -> contextvars.Context:
         return base.copy()
+
+    def close(self) -> None:
+        self.closed = True
 
     async def __call__(self, claim: Claim) -> Outcome:
         self.began.append(claim)

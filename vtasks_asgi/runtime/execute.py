@@ -29,6 +29,9 @@ class Invoke(Protocol):
 
     async def __call__(self, claim: Claim) -> Outcome: ...
 
+    def close(self) -> None:
+        """Let go of threads and the like; what still runs may end."""
+
 
 #: Seconds a message waits when our own code, not the task's, raised.
 FAULT_PAUSE = 30.0
@@ -89,7 +92,7 @@ class Executions:
             outcome = await self._invoke(execution.claim)
         except asyncio.CancelledError:
             outcome = Release()
-        except Exception:
+        except (Exception, GeneratorExit):  # the latter closes coroutines that await it
             logger.exception("Running message %s failed outside its task", execution.claim.id)
             outcome = Release(FAULT_PAUSE)
         finally:

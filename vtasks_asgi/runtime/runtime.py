@@ -140,6 +140,7 @@ class Runtime:
             self.is_open = False
             self._monitor.stopped = True
             self._events.remove(self._monitor)
+            self._invoke.close()
             await self.store.aclose()
 
     async def _open(self) -> bool:
