@@ -91,10 +91,14 @@ class Process:
 
 
 class Bench:
-    """A scratch directory, a migrated database a side, and the means to start processes."""
+    """A scratch directory, a migrated database a side, and the means to start processes.
 
-    def __init__(self, workdir: Path) -> None:
+    ``patience`` is how many seconds any job may take.
+    """
+
+    def __init__(self, workdir: Path, *, patience: float = 300.0) -> None:
         self.workdir = workdir
+        self._patience = patience
         self._serial = 0
         self._templates: dict[tuple[str, int], Path] = {}
 
@@ -111,10 +115,10 @@ class Bench:
         if key not in self._templates:
             if count:
                 template = await self.database(side)
-                await self.run("preload", side, template, timeout=300, count=count)
+                await self.run("preload", side, template, count=count)
             else:
                 template = self.fresh_path("sqlite3")
-                await self.run("migrate", side, template, timeout=120)
+                await self.run("migrate", side, template)
             self._templates[key] = template
         return self._templates[key]
 
@@ -135,12 +139,10 @@ class Bench:
         command = ("-m", "benchmarks.child", job, side.package, json.dumps(params))
         return await self.spawn(command, side, database)
 
-    async def run(
-        self, job: str, side: SideLike, database: Path, *, timeout: float, **params: Any
-    ) -> dict[str, Any]:
-        """Do ``job`` to its end; what it reported. ``timeout`` in seconds is for all of it."""
-        async with await self.start(job, side, database, timeout=timeout, **params) as process:
-            return await process.event("result", timeout)
+    async def run(self, job: str, side: SideLike, database: Path, **params: Any) -> dict[str, Any]:
+        """Do ``job`` to its end; what it reported."""
+        async with await self.start(job, side, database, **params) as process:
+            return await process.event("result", self._patience)
 
     async def spawn(
         self,

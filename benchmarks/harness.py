@@ -26,9 +26,10 @@ class Outcome:
         return spread(values) if values else None
 
     def ratio(self, side: Side, metric: str) -> Spread | None:
-        """``side`` over the peer, only when both measured every round."""
+        """``side`` over the peer, only when both measured every round, and not nothing."""
         ours, theirs = self.values(side, metric), self.values(PEER, metric)
-        return ratio(ours, theirs) if ours and len(ours) == len(theirs) else None
+        comparable = ours and len(ours) == len(theirs) and all(value > 0 for value in theirs)
+        return ratio(ours, theirs) if comparable else None
 
     def judged(self, target: Target) -> float | None:
         """The number ``target`` is about."""

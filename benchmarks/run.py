@@ -39,7 +39,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 async def measure(options: argparse.Namespace, workdir: Path) -> list[harness.Outcome]:
-    bench = Bench(workdir)
+    bench = Bench(workdir, patience=30.0 if options.smoke else 300.0)
     rounds = options.rounds or (1 if options.smoke else 3)
     outcomes = []
     for scenario in SCENARIOS:

@@ -21,7 +21,6 @@ async def measure(bench: Bench, side: Side, sizes: Sizes) -> Sample:
         "enqueue",
         side,
         database,
-        timeout=300,
         count=count,
         coroutines=coroutines,
         warmup=WARMUP,

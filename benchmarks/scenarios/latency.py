@@ -32,7 +32,7 @@ def _pace(sizes: Sizes) -> dict[str, object]:
 async def same_process(bench: Bench, side: Side, sizes: Sizes) -> Sample:
     database = await bench.database(side)
     pace = _pace(sizes)
-    said = await bench.run("latency", side, database, timeout=600, consume=True, **pace)
+    said = await bench.run("latency", side, database, consume=True, **pace)
     bench.discard(database)
     return _summary(side, said["arrivals"], sizes["count"])
 
@@ -42,7 +42,7 @@ async def other_process(bench: Bench, side: Side, sizes: Sizes) -> Sample:
     pace = _pace(sizes)
     async with await bench.start("serve", side, database, concurrency=CONCURRENCY) as worker:
         await worker.event("progress", 60)
-        await bench.run("latency", side, database, timeout=600, consume=False, **pace)
+        await bench.run("latency", side, database, consume=False, **pace)
         while worker.executed < sizes["count"]:
             await worker.event("progress", 10)
         await worker.order()

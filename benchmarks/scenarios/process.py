@@ -21,9 +21,7 @@ CONCURRENCY = 100
 async def measure(bench: Bench, side: Side, sizes: Sizes) -> Sample:
     count = sizes["count"]
     database = await bench.preloaded(side, count)
-    said = await bench.run(
-        "work", side, database, timeout=300, count=count, concurrency=CONCURRENCY
-    )
+    said = await bench.run("work", side, database, count=count, concurrency=CONCURRENCY)
     conserved(side.name, said, count)
     if left := pending(side.package, database):
         raise WrongCount(f"{side.name}: {left} messages unfinished after all were executed")

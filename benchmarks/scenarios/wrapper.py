@@ -10,7 +10,7 @@ async def measure(bench: Bench, side: Side, sizes: Sizes) -> Sample:
     sample: Sample = {}
     for inner in ("trivial", "django"):
         database = await bench.database(side)
-        said = await bench.run("wrapper", side, database, timeout=120, inner=inner, **sizes[inner])
+        said = await bench.run("wrapper", side, database, inner=inner, **sizes[inner])
         sample[f"{inner}_bare"] = median(bare for bare, _ in said["pairs"])
         sample[f"{inner}_added"] = median(full - bare for bare, full in said["pairs"])
         bench.discard(database)
