@@ -143,10 +143,11 @@ def debian(rule: Rule, zone: str, start: datetime, end: datetime) -> list[float]
 
 
 def forward(cron: Cron, start: float, end: float) -> list[float]:
-    found, at = [], math.nextafter(start, 0)
-    while (at := cron.next_boundary(at)) < end:
-        found.append(at)
-    return found
+    found = [cron.next_boundary(math.nextafter(start, 0))]
+    while found[-1] < end:
+        found.append(cron.next_boundary(found[-1]))
+        assert found[-1] > found[-2]
+    return found[:-1]
 
 
 def backward(cron: Cron, start: float, end: float) -> list[float]:
