@@ -1,0 +1,112 @@
+"""Ways to break the package inside a test's processes, one promise each.
+
+A positive control starts its scenario with ``MUTANT=<name>`` and must see it fail: that proves that
+the harness would notice. Nothing of the kind exists in the package itself.
+"""
+
+import asyncio
+from secrets import token_hex
+from typing import Any
+
+from vtasks_asgi.core.errors import StoreUnavailable
+from vtasks_asgi.store.base import Settled
+
+
+def deaf() -> None:
+    """Learns of the end from lifespan alone, not from the signal."""
+    from vtasks_asgi.asgi import Host
+
+    def chain(self: Any) -> Any:
+        return lambda: None
+
+    _replace(Host, "_chain_signals", chain)
+
+
+def no_renewal() -> None:
+    """Leases run out while their tasks run."""
+    from vtasks_asgi.runtime.leases import Leases
+
+    _replace(Leases, "_renew", lambda self: 1.0)
+
+
+def no_reclaim() -> None:
+    """What dead workers held stays theirs."""
+    from vtasks_asgi.runtime.reclaim import Reclaimer
+
+    async def run(self: Any) -> None:
+        await asyncio.Event().wait()
+
+    _replace(Reclaimer, "run", run)
+
+
+def no_fence() -> None:
+    """Whoever held a message once may settle it for ever."""
+    from vtasks_asgi.store.database import sql
+
+    for name in ("_EXTEND", "_DELETE", "_RETRY", "_RELEASE"):
+        statement: str = getattr(sql, name)
+        _replace(sql, name, statement.replace("token = ?", "(token = ? OR 1)"))
+
+
+def no_compare() -> None:
+    """Each process fires each tick: neither compare-and-set nor a common id."""
+    from vtasks_asgi.backends import base
+    from vtasks_asgi.store.database import sql
+
+    _replace(sql, "_TICK", sql._TICK.partition(" WHERE excluded.at")[0])
+    _replace(base, "tick_id", lambda name, at: token_hex(16))
+
+
+def impatient() -> None:
+    """Gives up at once when another process holds SQLite's lock."""
+    from vtasks_asgi.store.database import writer
+
+    _replace(writer, "BUSY_LIMIT", 0.0)
+
+
+def careless() -> None:
+    """Takes a settlement the store refused for written."""
+    from vtasks_asgi.store.database.sqlite import SQLiteStore
+
+    settle = SQLiteStore.settle
+
+    async def settled(self: SQLiteStore, settlements: Any) -> Settled:
+        try:
+            return await settle(self, settlements)
+        except StoreUnavailable:
+            return Settled()
+
+    _replace(SQLiteStore, "settle", settled)
+
+
+def forgiving() -> None:
+    """Does not count the workers a message has killed."""
+    from vtasks_asgi.store.database import sql
+
+    _replace(sql, "_RECLAIM", sql._RECLAIM.replace("crashes + 1", "crashes"))
+
+
+def _replace(owner: Any, name: str, by: Any) -> None:
+    if getattr(owner, name) == by:
+        raise RuntimeError(f"the mutant does not change {owner.__name__}.{name}: mend the mutant")
+    setattr(owner, name, by)
+
+
+_MUTANTS = {
+    mutant.__name__: mutant
+    for mutant in (
+        deaf,
+        no_renewal,
+        no_reclaim,
+        no_fence,
+        no_compare,
+        impatient,
+        careless,
+        forgiving,
+    )
+}
+
+
+def apply(name: str) -> None:
+    """Break this process in the way of that name."""
+    _MUTANTS[name]()

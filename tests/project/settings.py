@@ -1,0 +1,41 @@
+"""The project that fault and server tests start as processes of their own.
+
+It lives in the folder ``PROJECT_FOLDER``; what a test wants different it says with ``VTASKS_*``
+environment variables, which this file leaves alone.
+"""
+
+import os
+from pathlib import Path
+
+FOLDER = Path(os.environ["PROJECT_FOLDER"])
+
+SECRET_KEY = "only-for-tests"
+DEBUG = False
+USE_TZ = True
+ALLOWED_HOSTS = ["127.0.0.1"]
+INSTALLED_APPS = ["django.contrib.sessions", "vtasks_asgi", "vtasks_asgi.db", "tests.project"]
+ROOT_URLCONF = "tests.project.urls"
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ["PROJECT_DATABASE"],
+        "OPTIONS": {
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+        },
+        "CONN_MAX_AGE": 0,
+    }
+}
+TASKS = {"default": {"BACKEND": "vtasks_asgi.backends.database.DatabaseTaskBackend"}}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"}
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"level": "INFO", "handlers": ["console"]},
+    # Django logs each start and finish of a task at INFO: that is what the ledger is for.
+    "loggers": {"django.tasks": {"level": "WARNING"}},
+}

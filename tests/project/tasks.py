@@ -1,0 +1,105 @@
+"""Tasks that write the ledger. Each takes the key of its message first; times are in seconds."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.ledger import Kind, Pen
+from tests.project.settings import FOLDER
+from vtasks_asgi import task
+
+if TYPE_CHECKING:
+    from django.tasks import TaskContext
+
+PEN = Pen(FOLDER / "ledger")
+LOOK_EVERY = 0.02
+
+
+def gate(name: str) -> Path:
+    """A test opens a gate by creating this file."""
+    return FOLDER / "gates" / name
+
+
+@task
+async def nap(key: str, seconds: float = 0.0) -> int:
+    """An async task that waits as it should."""
+    with PEN.run(key):
+        await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+@task
+def doze(key: str, seconds: float = 0.0) -> int:
+    """A sync task."""
+    with PEN.run(key):
+        time.sleep(seconds)
+    return os.getpid()
+
+
+@task
+async def spin(key: str, seconds: float) -> int:
+    """Async, and pure computation: the loop gets no turn until it ends."""
+    with PEN.run(key):
+        until, number = time.monotonic() + seconds, 0
+        while time.monotonic() < until:
+            number += sum(range(1000))
+    return os.getpid()
+
+
+@task
+async def block(key: str, seconds: float) -> int:
+    """Async, and blocking as it should not."""
+    with PEN.run(key):
+        time.sleep(seconds)  # noqa: ASYNC251 - the very fault
+    return os.getpid()
+
+
+@task
+async def gated(key: str) -> int:
+    """Runs until the gate of its key and process opens."""
+    with PEN.run(key):
+        while not gate(f"{key}-{os.getpid()}").exists():  # noqa: ASYNC110 - another process opens
+            await asyncio.sleep(LOOK_EVERY)
+    return os.getpid()
+
+
+@task
+def gated_sync(key: str) -> int:
+    """``gated`` in a thread."""
+    with PEN.run(key):
+        while not gate(f"{key}-{os.getpid()}").exists():
+            time.sleep(LOOK_EVERY)
+    return os.getpid()
+
+
+@task
+async def poison(key: str) -> None:
+    """Kills its process, as a crash in an extension module would."""
+    with PEN.run(key):
+        os._exit(9)
+
+
+@task
+async def fountain(key: str, count: int, tasks_each: int) -> None:
+    """Enqueues ``count`` batches of no-ops as fast as the worker's own store takes them."""
+    with PEN.run(key):
+        for number in range(count):
+            keys = [f"{key}.{number}.{each}" for each in range(tasks_each)]
+            await asyncio.gather(*(_enqueue(key) for key in keys))
+
+
+async def _enqueue(key: str) -> None:
+    PEN.write(Kind.ASKED, key)
+    await nap.aenqueue(key)
+    PEN.write(Kind.ACCEPTED, key)
+
+
+@task(takes_context=True)
+async def beat(context: "TaskContext[Any, Any]", schedule: str) -> None:
+    """A schedule's task; its key is the time of the tick, which the message counts as enqueued."""
+    moment = context.task_result.enqueued_at
+    assert moment is not None
+    with PEN.run(f"{schedule}@{moment.timestamp():.0f}"):
+        pass
