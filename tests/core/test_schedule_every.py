@@ -47,6 +47,12 @@ def test_boundaries_are_multiples_of_the_period_since_the_epoch() -> None:
     assert Every(0.1 + 1).boundaries(0, 3.3, limit=10) == [1.1, 2.2, 3.3]
 
 
+def test_a_boundary_whose_float_lies_below_its_microseconds_is_reached_in_time() -> None:
+    boundary = 5695639 * 47_287_203 / 1_000_000
+    assert int(boundary * 1_000_000) // 47_287_203 == 5695638  # what the guess alone would say
+    assert Every(47.287203).last_boundary(boundary) == boundary
+
+
 def test_boundaries_are_the_latest_ones_after_the_first_and_up_to_the_last() -> None:
     assert Every(10).boundaries(10, 50, limit=3) == [30, 40, 50]
     assert Every(10).boundaries(10, 30, limit=3) == [20, 30]

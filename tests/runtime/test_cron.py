@@ -29,6 +29,10 @@ START = 1_800_000_000.0
 class Heard(Listener):
     def __init__(self) -> None:
         self.ticks: list[tuple[str, float, bool]] = []
+        self.submitted_tasks: list[tuple[str, str, int]] = []
+
+    def submitted(self, task: str, queue: str, count: int) -> None:
+        self.submitted_tasks.append((task, queue, count))
 
     def tick(self, schedule: str, lateness: float, fired: bool) -> None:
         self.ticks.append((schedule, lateness, fired))
@@ -96,6 +100,23 @@ async def test_a_first_deploy_fires_nothing_but_the_next_tick() -> None:
     assert await world.pushed() == [START + 60]
     assert world.heard.ticks == [("x", 0.0, True)]
     assert cron.last_ticks == {"x": START + 60}
+
+
+async def test_the_second_process_tells_that_it_came_late() -> None:
+    world = await World(every(60)).open()
+    processes = [world.process(), world.process()]
+    await processes[0].look()
+    world.clock.advance(60)
+    gate = world.store.hold("push_tick")
+    looks = [asyncio.create_task(process.look()) for process in processes]
+    await gate.reached.wait()
+    await asyncio.sleep(0)
+    gate.opened.set()
+    await asyncio.gather(*looks)
+    assert await world.pushed() == [START + 60]
+    assert sorted(world.heard.ticks) == [("x", 0.0, False), ("x", 0.0, True)]
+    assert world.heard.submitted_tasks == [("a.b", "default", 1)]
+    assert [process.last_ticks for process in processes] == [{"x": START + 60}] * 2
 
 
 async def test_a_schedule_without_a_past_is_known_from_its_first_look() -> None:
@@ -187,6 +208,19 @@ async def test_a_tick_too_old_is_skipped_for_good_and_told_once(
     await world.process().look()
     assert await world.pushed() == []
     assert caplog.messages == ["Schedule 'x': a missed tick was skipped, too old"]
+
+
+async def test_a_store_that_lost_its_ticks_is_a_first_deploy() -> None:
+    world = await World(every(3600)).open()
+    cron = world.process()
+    await cron.look()
+    world.memory = world.store.store = MemoryStore(clock=world.clock)
+    await world.memory.open()
+    world.clock.advance(60)
+    await cron.look()  # seen at once, not at the next boundary
+    world.clock.advance(3600)
+    await cron.look()
+    assert await world.pushed() == [START + 3600]
 
 
 async def test_an_entry_removed_and_added_again_was_only_away() -> None:
@@ -293,9 +327,13 @@ async def test_a_bad_entry_stops_only_itself(caplog: pytest.LogCaptureFixture) -
         broken.clear()
         world.clock.advance(10)
         await cron.look()  # tried at every look, not only at the next boundary
-    assert await world.pushed("bad") == [START + 360]
-    assert caplog.messages[2:] == ["Schedule 'bad' works again"]
-    assert cron.failing == set()
+        assert await world.pushed("bad") == [START + 360]
+        assert caplog.messages[2:] == ["Schedule 'bad' works again"]
+        assert cron.failing == set()
+        broken.add("bad")
+        world.clock.advance(60)
+        await cron.look()  # a new failure, not the old one going on
+        assert caplog.messages[3:] == ["Schedule 'bad': its message cannot be made"]
 
 
 async def test_while_an_entry_is_bad_looks_come_no_faster() -> None:
