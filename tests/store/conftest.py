@@ -11,8 +11,8 @@ from vtasks_asgi.store.base import FullStore
 
 
 @pytest.fixture(params=sorted(ENGINES))
-def engine(request: pytest.FixtureRequest, runner: asyncio.Runner) -> Iterator[Engine]:
-    """An engine with empty storage; closes every store the test has opened."""
+def engine_kind(request: pytest.FixtureRequest) -> type[Engine]:
+    """One kind of engine after the other, each one that can be had here."""
     kind = ENGINES[request.param]
     if reason := kind.missing():
         if os.environ.get("CI"):
@@ -20,7 +20,14 @@ def engine(request: pytest.FixtureRequest, runner: asyncio.Runner) -> Iterator[E
         pytest.skip(f"{request.param}: {reason}")
     if kind.fixture:
         request.getfixturevalue(kind.fixture)
-    engine = kind()
+    return kind
+
+
+@pytest.fixture
+def engine(engine_kind: type[Engine], runner: asyncio.Runner) -> Iterator[Engine]:
+    """An engine with empty storage; closes every store the test has opened."""
+    engine = engine_kind()
+    engine.empty()
     yield engine
     runner.run(engine.aclose())
 

@@ -162,17 +162,15 @@ async def test_a_record_is_a_copy(store: FullStore) -> None:
     assert (found.queue, found.priority) == (QUEUE, 0)
 
 
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("page", [1, 2, 3, 6, 7, 100])
-async def test_pages_show_everything_of_one_state_once(
-    store: FullStore, state: State, page: int
-) -> None:
+async def test_pages_show_everything_of_one_state_once(store: FullStore) -> None:
     states = await in_every_state(store, QUEUE, 6)
     await in_every_state(store, "other", 2)
-    found = await browse_all(store, state, page=page)
-    assert sorted(ids(found)) == sorted(states[state])
-    assert {(each.queue, each.state) for each in found} == {(QUEUE, state)}
-    assert {each.id: each for each in found} == await store.lookup(states[state])
+    for state in State:
+        for page in (1, 2, 3, 6, 7, 100):
+            found = await browse_all(store, state, page=page)
+            assert sorted(ids(found)) == sorted(states[state])
+            assert {(each.queue, each.state) for each in found} == {(QUEUE, state)}
+        assert {each.id: each for each in found} == await store.lookup(states[state])
 
 
 async def test_pages_are_no_longer_than_asked_and_end_with_no_cursor(store: FullStore) -> None:
@@ -218,11 +216,11 @@ async def remove(store: FullStore, state: State, gone: set[str]) -> None:
         assert await store.purge(QUEUE, State.DONE, before=0.0) == 0
 
 
-@pytest.mark.parametrize("cursor", STRANGE_CURSORS, ids=ascii)
-async def test_a_cursor_that_makes_no_sense(store: FullStore, cursor: str) -> None:
-    for state in State:
-        with pytest.raises(ValueError, match="cursor"):
-            await store.browse(QUEUE, state, limit=1, cursor=cursor)
+async def test_a_cursor_that_makes_no_sense(store: FullStore) -> None:
+    for cursor in STRANGE_CURSORS:
+        for state in State:
+            with pytest.raises(ValueError, match="cursor"):
+                await store.browse(QUEUE, state, limit=1, cursor=cursor)
 
 
 async def test_looking_changes_nothing(engine: Engine, store: FullStore) -> None:

@@ -47,17 +47,25 @@ ASYNC_VERBS: dict[str, Callable[[FullStore], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.parametrize("verb", ASYNC_VERBS)
-async def test_a_verb_on_a_store_never_opened(engine: Engine, verb: str) -> None:
-    with pytest.raises(StoreUnavailable):
-        await ASYNC_VERBS[verb](engine.make())
+async def refusing(store: FullStore) -> list[str]:
+    """The verbs that answer StoreUnavailable; any other error is the test's."""
+    refused = []
+    for name, verb in ASYNC_VERBS.items():
+        try:
+            await verb(store)
+        except StoreUnavailable:
+            refused.append(name)
+    return refused
 
 
-@pytest.mark.parametrize("verb", ASYNC_VERBS)
-async def test_a_verb_on_a_store_that_was_closed(store: FullStore, verb: str) -> None:
+async def test_verbs_on_a_store_never_opened(engine: Engine) -> None:
+    assert await refusing(engine.make()) == list(ASYNC_VERBS)
+
+
+async def test_verbs_on_a_store_that_was_closed(store: FullStore) -> None:
+    assert await refusing(store) == []
     await store.aclose()
-    with pytest.raises(StoreUnavailable):
-        await ASYNC_VERBS[verb](store)
+    assert await refusing(store) == list(ASYNC_VERBS)
 
 
 async def test_extend_on_a_store_that_is_not_open(engine: Engine, store: FullStore) -> None:
@@ -126,22 +134,22 @@ async def test_nothing_at_all_is_legal_everywhere(engine: Engine, store: FullSto
     await store.wait([], 0.01)
 
 
-@pytest.mark.parametrize("limit", [0, -1, -1000])
-async def test_a_limit_below_one_takes_nothing(
-    engine: Engine, store: FullStore, limit: int
-) -> None:
+async def test_a_limit_below_one_takes_nothing(engine: Engine, store: FullStore) -> None:
+    none = (0, -1, -1000)
     await push(store, 3)
-    claimed = await store.claim(QUEUE, limit, worker="w", lease=LEASE)
-    assert (claimed.claims, claimed.next_due) == ([], None)
+    for limit in none:
+        claimed = await store.claim(QUEUE, limit, worker="w", lease=LEASE)
+        assert (claimed.claims, claimed.next_due) == ([], None)
+        with pytest.raises(ValueError, match="limit"):
+            await store.browse(QUEUE, State.READY, limit=limit)
     await take(store)
     await engine.advance(LEASE + 1)
-    assert await reclaim(store, limit) == []
+    assert [await reclaim(store, limit) for limit in none] == [[], [], []]
     for claim in await reclaim(store):
         await settle(store, claim, Done(b"h", ttl=5.0))
     await engine.advance(6.0)
-    assert await store.prune(limit) == 0
-    with pytest.raises(ValueError, match="limit"):
-        await store.browse(QUEUE, State.READY, limit=limit)
+    assert [await store.prune(limit) for limit in none] == [0, 0, 0]
+    assert await store.prune(10) == 3
 
 
 async def test_a_limit_of_zero_still_tells_what_is_due(engine: Engine, store: FullStore) -> None:
@@ -150,11 +158,15 @@ async def test_a_limit_of_zero_still_tells_what_is_due(engine: Engine, store: Fu
     assert claimed.next_due == pytest.approx(60, abs=engine.tolerance)
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
-async def test_odd_names_of_queues_workers_and_schedules(
-    engine: Engine, store: FullStore, name: str
-) -> None:
+async def test_odd_names_of_queues_workers_and_schedules(engine: Engine, store: FullStore) -> None:
     await push(store, 1, "other")
+    for name in ODD_NAMES:
+        await use_the_name(engine, store, name)
+    assert (await stats(store, "other")).ready == 1
+    assert (await store.ticks(ODD_NAMES)).last == dict.fromkeys(ODD_NAMES, 7.0)
+
+
+async def use_the_name(engine: Engine, store: FullStore, name: str) -> None:
     [delayed] = await push(store, 1, name, run_at=await now(store) + 5)
     assert await store.push_tick(name, 7.0, message(name))
     assert (await store.ticks([name, "other"])).last == {name: 7.0}
@@ -174,7 +186,6 @@ async def test_odd_names_of_queues_workers_and_schedules(
     assert await store.requeue([dead.id]) == 1
     assert await store.purge(name, State.READY) == 1
     assert (await stats(store, name)).ready == 0
-    assert (await stats(store, "other")).ready == 1
 
 
 @pytest.mark.parametrize(
