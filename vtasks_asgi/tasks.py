@@ -86,7 +86,9 @@ def _validate(task: VTask[Any, Any]) -> None:
     name = task.func.__qualname__
     for option, least in (("max_attempts", 1), ("max_rescues", 0)):
         value = getattr(task, option)
-        if value is not None and (type(value) is not int or value < least):
+        if option == "max_rescues" and value is None:
+            continue
+        if type(value) is not int or value < least:
             raise InvalidTask(f"{name}: {option} must be a whole number of at least {least}")
     if not isinstance(task.backoff, Backoff):
         raise InvalidTask(f"{name}: backoff must be a Backoff, such as Backoff(base=5, factor=3)")
