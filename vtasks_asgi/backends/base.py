@@ -234,6 +234,8 @@ class VTasksBackend(BaseTaskBackend):
 def _check_function(func: Any, takes_context: bool) -> None:
     if not is_module_level_function(func):
         raise InvalidTask("Task function must be defined at a module level.")
+    if func.__name__ == "<lambda>":
+        raise InvalidTask("A lambda has no name to be found by; write a function with def.")
     parameters = get_func_args(func)
     if takes_context and (not parameters or parameters[0] != "context"):
         raise InvalidTask("Task takes context but does not have a first argument of 'context'.")
