@@ -120,7 +120,10 @@ def pack(value: Any, what: str, *, max_size: int) -> bytes:
     except TypeError as error:  # lone surrogates, integers over 64 bits
         raise TypeError(f"{what}: {error}") from error
     if len(raw) > MAX_DECODED:
-        raise PayloadTooLarge(f"{what}: {len(raw)} bytes of JSON, the limit is {MAX_DECODED}")
+        raise PayloadTooLarge(
+            f"{what}: {len(raw)} bytes of JSON, the limit is {MAX_DECODED}."
+            " Store the data elsewhere and pass its key."
+        )
     if len(raw) > COMPRESS_ABOVE:
         raw = min(raw, zstandard.compress(raw), key=len)
     if len(raw) > max_size:
