@@ -1,0 +1,401 @@
+"""Messages run by a real worker over the database: what comes back, and what is left behind."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.tasks import TaskResultStatus
+from django.tasks.exceptions import TaskResultDoesNotExist
+from django.utils import timezone
+
+from tests.django import sample
+from tests.django.conftest import Change
+from tests.django.helpers import NO_ROWS, AnyResult, done, rows, run, working
+from vtasks_asgi.core.envelope import decode, encode
+from vtasks_asgi.core.outcome import Release
+from vtasks_asgi.db.models import DeadLetter, Message, Result
+
+SYNC_AND_ASYNC = pytest.mark.parametrize("kind", ["", "a"], ids=["sync", "async"])
+
+
+def names() -> set[str]:
+    return set(Group.objects.values_list("name", flat=True))
+
+
+def status(result: AnyResult) -> str:
+    return str(result.status)
+
+
+def refreshed(*results: AnyResult) -> list[AnyResult]:
+    for result in results:
+        result.refresh()
+    return list(results)
+
+
+def test_a_sync_and_an_async_task_return() -> None:
+    results = [sample.add.enqueue(1, b=2), sample.aadd.enqueue(3, b=4)]
+    run(2)
+    assert [result.return_value for result in refreshed(*results)] == [3, 7]
+    assert {result.status for result in results} == {TaskResultStatus.SUCCESSFUL}
+    assert rows() == NO_ROWS | {"results": 2}
+
+
+def test_djangos_own_decorator_works() -> None:
+    results: list[AnyResult] = [sample.plain.enqueue(4), sample.aplain.enqueue(5)]
+    run(2)
+    assert [result.return_value for result in refreshed(*results)] == [8, 10]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        0,
+        -(2**63),
+        1.5,
+        "",
+        "ünï\x00☃",
+        [],
+        {},
+        [[1, [2]], {"a": [None]}],
+        "x" * 100_000,
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_values_come_back_as_they_were(value: object) -> None:
+    result = done(sample.echo.enqueue(value))
+    assert result.return_value == value
+    assert type(result.return_value) is type(value)
+    assert result.args == [value]
+
+
+def test_every_step_of_a_success_is_in_the_result() -> None:
+    before = timezone.now()
+    result = sample.waits_in_thread.enqueue()
+    assert status(result) == "READY"
+    assert (result.started_at, result.finished_at, result.attempts) == (None, None, 0)
+    with working() as worker:
+        worker.ear.wait_started(1)
+        assert sample.MEETING.arrived.acquire(timeout=20.0)
+        result.refresh()
+        assert status(result) == "RUNNING"
+        assert (result.worker_ids, result.attempts) == (["me"], 1)
+        assert (result.started_at is None, result.finished_at) == (False, None)
+        with pytest.raises(ValueError, match="not finished"):
+            _ = result.return_value
+        sample.MEETING.go.set()
+        worker.ear.wait(1)
+    result.refresh()
+    assert status(result) == "SUCCESSFUL"
+    assert (result.return_value, result.errors, result.attempts) == ("went", [], 1)
+    assert result.enqueued_at is not None
+    assert result.started_at is not None
+    assert result.finished_at is not None
+    assert before <= result.enqueued_at <= result.started_at <= result.finished_at
+    assert result.last_attempted_at == result.started_at
+
+
+@SYNC_AND_ASYNC
+def test_every_step_of_a_failure_is_in_the_result(kind: str) -> None:
+    result = done(getattr(sample, f"{kind}fails").enqueue("no such luck"))
+    assert result.status is TaskResultStatus.FAILED
+    assert result.is_finished
+    assert result.finished_at is not None
+    [error] = result.errors
+    assert error.exception_class is ValueError
+    assert "no such luck" in error.traceback
+    assert f"in {kind}fails" in error.traceback
+    assert "hunter2" not in error.traceback.replace('local_secret = "hunter2"', "")
+    with pytest.raises(ValueError, match="Task failed"):
+        _ = result.return_value
+    assert rows() == NO_ROWS | {"dead": 1}
+    assert DeadLetter.objects.get().reason == "max_attempts"
+
+
+def test_each_attempt_is_told_with_its_traceback() -> None:
+    result = sample.fails_thrice.enqueue()
+    run(3, worker="w")
+    result.refresh()
+    assert result.status is TaskResultStatus.FAILED
+    assert (result.attempts, result.worker_ids) == (3, ["w"] * 3)
+    assert [error.exception_class for error in result.errors] == [KeyError] * 3
+    assert all("fails_thrice" in error.traceback for error in result.errors)
+    assert result.started_at is not None
+    assert result.last_attempted_at is not None
+    assert result.last_attempted_at >= result.started_at
+
+
+def test_a_task_that_waits_for_its_next_attempt_is_ready() -> None:
+    result = done(sample.fails_later.enqueue())
+    assert result.status is TaskResultStatus.READY
+    assert (result.attempts, len(result.errors), result.finished_at) == (1, 1, None)
+    message = Message.objects.get()
+    assert message.state == Message.State.DELAYED
+    assert message.run_at is not None
+    assert message.run_at > timezone.now().timestamp() + 1000.0
+
+
+def test_a_later_attempt_may_succeed() -> None:
+    result = sample.third_time_lucky.enqueue()
+    run(3)
+    result.refresh()
+    assert (result.status, result.return_value) == (TaskResultStatus.SUCCESSFUL, "lucky")
+    assert [error.exception_class for error in result.errors] == [ValueError] * 2
+    assert result.attempts == 3
+
+
+def test_the_context_is_the_first_argument() -> None:
+    result = done(sample.context_of.enqueue(1, 2))
+    assert result.return_value == [1, result.id, "RUNNING", [1, 2], [1, 2]]
+
+
+def test_the_context_knows_earlier_attempts() -> None:
+    result = sample.acontext_of.enqueue(until=3)
+    run(3, worker="w")
+    result.refresh()
+    assert result.return_value == [3, 2, ["w", "w", "w"]]
+
+
+@pytest.mark.parametrize("name", sorted(sample.EXITS))
+@SYNC_AND_ASYNC
+def test_nothing_a_task_raises_stops_the_worker(kind: str, name: str) -> None:
+    leaving = getattr(sample, f"{kind}leaves").enqueue(name)
+    with working() as worker:
+        worker.ear.wait(1)
+        after = sample.add.enqueue(1, 1)
+        worker.ear.wait(2)
+    leaving.refresh()
+    after.refresh()
+    assert after.return_value == 2
+    assert leaving.status is TaskResultStatus.FAILED
+    [error] = leaving.errors
+    # A coroutine and a future turn these into a RuntimeError, as Python itself does.
+    disguised = {"StopIteration", "StopAsyncIteration", "GeneratorExit"}
+    known_as = (name, "RuntimeError") if name in disguised else (name,)
+    assert error.exception_class_path.endswith(known_as)
+    assert name in error.traceback
+
+
+@SYNC_AND_ASYNC
+def test_a_return_value_json_cannot_carry_is_a_dead_letter(kind: str) -> None:
+    task = getattr(sample, f"{kind}unserialisable")
+    result = done(task.enqueue())
+    assert result.status is TaskResultStatus.FAILED
+    [error] = result.errors
+    assert error.exception_class_path == "vtasks_asgi.core.errors.ResultUnserialisable"
+    assert f"the return value of {task.module_path}" in error.traceback
+    assert "pass an id, a string or a number instead" in error.traceback
+    assert DeadLetter.objects.get().reason == "result_unserialisable"
+
+
+def test_a_return_value_too_large_is_a_dead_letter() -> None:
+    result = done(sample.huge.enqueue())
+    [error] = result.errors
+    assert error.exception_class_path == "vtasks_asgi.core.errors.ResultUnserialisable"
+    assert f"the return value of {sample.huge.module_path}" in error.traceback
+    assert "MAX_PAYLOAD" in error.traceback
+    assert DeadLetter.objects.get().reason == "result_unserialisable"
+
+
+def test_a_task_that_enqueues_too_much_has_failed_like_any_other() -> None:
+    result = sample.enqueues_too_much.enqueue()
+    run(2)
+    result.refresh()
+    assert [e.exception_class_path for e in result.errors] == [
+        "vtasks_asgi.core.errors.PayloadTooLarge"
+    ] * 2
+    assert DeadLetter.objects.get().reason == "max_attempts"
+
+
+class TestResultsAreKept:
+    def test_for_the_backends_time(self) -> None:
+        done(sample.add.enqueue(1))
+        kept = Result.objects.get()
+        assert kept.expires_at - kept.finished_at == pytest.approx(3600.0)
+
+    def test_for_the_tasks_own_time(self) -> None:
+        done(sample.brief.enqueue())
+        kept = Result.objects.get()
+        assert kept.expires_at - kept.finished_at == pytest.approx(7.5)
+
+    def test_for_the_messages_own_time(self) -> None:
+        done(sample.brief.using(result_ttl=99.0).enqueue())
+        kept = Result.objects.get()
+        assert kept.expires_at - kept.finished_at == pytest.approx(99.0)
+
+    def test_not_at_all_if_nobody_wants_them(self) -> None:
+        sample.traceless.enqueue()
+        sample.traceless_object.enqueue()
+        sample.add.using(result_ttl=0).enqueue(1)
+        run(3)
+        assert rows() == NO_ROWS
+
+
+def test_expired_results_are_gone_and_then_pruned() -> None:
+    result = done(sample.add.enqueue(1))
+    Result.objects.update(expires_at=0.0)
+    with pytest.raises(TaskResultDoesNotExist):
+        result.refresh()
+    assert rows()["results"] == 1
+    sample.add.enqueue(1)
+    run(1)
+    assert rows()["results"] == 1, "the old one was pruned, the new one is kept"
+    assert not Result.objects.filter(uid=result.id).exists()
+
+
+def test_tasks_may_enqueue_tasks() -> None:
+    parents = [sample.enqueues.enqueue("from a thread"), sample.aenqueues.enqueue("from the loop")]
+    run(4)
+    assert sorted(sample.SEEN) == ["from a thread", "from the loop"]
+    for parent in refreshed(*parents):
+        assert sample.note.get_result(parent.return_value).is_finished
+
+
+def test_messages_run_by_priority_then_age() -> None:
+    for name, priority in [("a", 0), ("b", 100), ("c", -100), ("d", 100), ("e", 0)]:
+        sample.anote.using(priority=priority).enqueue(name)
+    run(5, concurrency=1)
+    assert sample.SEEN == ["b", "d", "a", "e", "c"]
+
+
+def test_a_message_does_not_run_before_its_time() -> None:
+    sample.note.using(run_after=timezone.now() + timedelta(hours=1)).enqueue("late")
+    sample.note.using(run_after=timezone.now() - timedelta(hours=1)).enqueue("due")
+    run(1)
+    assert sample.SEEN == ["due"]
+    assert rows()["messages"] == 1
+
+
+def test_only_the_queues_asked_for_are_consumed() -> None:
+    sample.note.enqueue("default")
+    with working(queues=["default"]) as worker:
+        worker.ear.wait(1)
+    assert sample.SEEN == ["default"]
+
+
+def test_sync_tasks_run_side_by_side_in_threads_of_their_own() -> None:
+    results = [sample.meet.enqueue(), sample.meet.enqueue()]
+    run(2)
+    assert sorted(result.return_value for result in refreshed(*results)) == [0, 1]
+
+
+def test_threads_are_reused() -> None:
+    results = [sample.thread_name.enqueue() for _ in range(5)]
+    run(5, concurrency=1)
+    assert len({result.return_value for result in refreshed(*results)}) == 1
+
+
+def test_an_async_task_has_a_thread_and_a_connection_of_its_own_for_the_orm() -> None:
+    results = [sample.athread_names.enqueue() for _ in range(2)]
+    run(2, concurrency=1)
+    for result in refreshed(*results):
+        loop, first, second = result.return_value
+        assert loop == "test-worker"
+        assert first == second, "one thread, and within a task one connection"
+        assert first[0].startswith("vtasks-lane")
+
+
+def lane_threads() -> set[threading.Thread]:
+    return {t for t in threading.enumerate() if t.name.startswith("vtasks-lane")}
+
+
+def test_a_task_that_needs_no_thread_makes_none() -> None:
+    before = lane_threads()
+    with working() as worker:
+        for number in range(5):
+            sample.anote.enqueue(number)
+        worker.ear.wait(5)
+        assert lane_threads() <= before
+
+
+def test_threads_end_with_the_worker() -> None:
+    sample.writes.enqueue("a")
+    sample.awrites.enqueue("b")
+    with working() as worker:
+        worker.ear.wait(2)
+        threads = lane_threads()
+    assert threads
+    for thread in threads:
+        thread.join(20.0)
+        assert not thread.is_alive()
+
+
+def test_a_thread_that_is_still_busy_ends_with_its_task(change: Change) -> None:
+    sample.waits_in_thread.enqueue()
+    change(VTASKS_DRAIN_TIMEOUT=0)
+    with working():
+        assert sample.MEETING.arrived.acquire(timeout=20.0)
+        [busy] = {thread for thread in lane_threads() if thread.is_alive()}
+    assert busy.is_alive()
+    assert Message.objects.get().state == Message.State.READY, "given back all the same"
+    sample.MEETING.go.set()
+    busy.join(20.0)
+    assert not busy.is_alive()
+    assert rows() == NO_ROWS | {"messages": 1}, "its late outcome counts for nothing"
+
+
+@pytest.mark.parametrize(
+    "dirty",
+    ["leaves_atomic_open", "aleaves_atomic_open", "raises_in_atomic", "leaves_autocommit_off"],
+)
+@SYNC_AND_ASYNC
+def test_the_next_task_finds_a_clean_connection(kind: str, dirty: str) -> None:
+    getattr(sample, dirty).enqueue("dirty")
+    clean = getattr(sample, f"{kind}writes").enqueue("clean")
+    run(2, concurrency=1)
+    clean.refresh()
+    assert clean.return_value == [False, True, False]
+    assert names() == {"clean"}, "what was never committed is rolled back"
+
+
+@SYNC_AND_ASYNC
+def test_contexts_do_not_leak_from_task_to_task(kind: str) -> None:
+    task = getattr(sample, f"{kind}leaves_context")
+    results = [task.enqueue(name) for name in "abc"]
+    run(3, concurrency=1)
+    assert [result.return_value for result in refreshed(*results)] == ["clean"] * 3
+
+
+def test_an_unknown_task_is_parked_and_burns_no_attempt() -> None:
+    result = sample.add.enqueue(1)
+    neighbour = sample.add.enqueue(2)
+    _rename(result, "tests.django.sample.from_a_newer_release")
+    with working() as worker:
+        worker.ear.wait(1)
+    neighbour.refresh()
+    assert neighbour.is_finished
+    message = Message.objects.get(uid=result.id)
+    assert (message.state, message.attempt) == (Message.State.DELAYED, 0)
+    assert message.run_at is not None
+    assert message.run_at > timezone.now().timestamp() + 5.0
+
+
+def _rename(result: AnyResult, name: str) -> None:
+    """Let a stored message name another task."""
+    call = decode(bytes(Message.objects.get(uid=result.id).body))
+    call.task = name
+    Message.objects.filter(uid=result.id).update(body=encode(call))
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff\x00", b"{}", b'{"v":99}', b"[" * 500])
+def test_a_corrupt_message_is_a_dead_letter_and_its_neighbours_run(body: bytes) -> None:
+    _, corrupt, _ = (sample.anote.enqueue(name) for name in ("before", "", "after"))
+    Message.objects.filter(uid=corrupt.id).update(body=body)
+    run(3)
+    assert sorted(sample.SEEN) == ["after", "before"]
+    dead = DeadLetter.objects.get()
+    assert (dead.uid, dead.reason, bytes(dead.body)) == (corrupt.id, "undecodable", body)
+    assert b"MessageUndecodable" in bytes(dead.history or b"")
+
+
+def test_what_runs_too_long_at_the_end_is_given_back(change: Change) -> None:
+    sample.waits_on_loop.enqueue()
+    change(VTASKS_DRAIN_TIMEOUT=0)
+    with working() as worker:
+        worker.ear.wait_started(1)
+        assert sample.MEETING.arrived.acquire(timeout=20.0)
+    message = Message.objects.get()
+    assert (message.state, message.attempt) == (Message.State.READY, 0)
+    assert [type(outcome) for _, outcome in worker.ear.outcomes] == [Release]
