@@ -128,6 +128,7 @@ class Bench:
         for suffix in ("", "-wal"):
             if (source := Path(f"{database}{suffix}")).exists():
                 shutil.copyfile(source, f"{copy}{suffix}")
+        os.sync()  # what copying and the side before left to be written is nobody's burden
         return copy
 
     def discard(self, database: Path) -> None:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from benchmarks.bench import Bench, WrongCount
+from benchmarks.neighbours import Neighbours
 from benchmarks.scenario import OURS, PEER, Sample, Scenario, Side, Target
 from benchmarks.stats import Spread, ratio, spread
 
@@ -45,13 +46,14 @@ async def run(
     sizes = scenario.smoke if smoke else scenario.sizes
     for number in range(rounds):
         for side in sides if number % 2 == 0 else reversed(sides):
-            begin = time.perf_counter()
+            begin, neighbours = time.perf_counter(), Neighbours()
             try:
                 sample = await scenario.measure(bench, side, sizes[side.package])
             except (WrongCount, TimeoutError) as error:
                 reason = str(error) or "did not finish its work in time"
                 outcome.failure = f"{side.name}, round {number + 1}: {reason}"
                 return outcome
+            sample["others"] = neighbours.share()
             outcome.samples[side.name].append(sample)
             _progress(scenario, number, side, sample, time.perf_counter() - begin)
     return outcome
@@ -62,5 +64,6 @@ def _progress(scenario: Scenario, number: int, side: Side, sample: Sample, took:
         f"{sample[metric.name]:,.{metric.digits}f} {metric.unit}" for metric in scenario.metrics
     )
     sys.stderr.write(
-        f"{scenario.name} round {number + 1} {side.name}: {numbers} (took {took:.1f} s)\n"
+        f"{scenario.name} round {number + 1} {side.name}: {numbers}"
+        f" (took {took:.1f} s, others used {sample['others']:.0f} % of the machine)\n"
     )

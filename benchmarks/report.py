@@ -8,17 +8,30 @@ from benchmarks.harness import Outcome
 from benchmarks.scenario import PEER, Metric, Target
 from benchmarks.stats import Spread
 
+#: What the harness adds to every sample.
+OTHERS = Metric("others", "% of the machine used by other processes")
 
-def table(machine: dict[str, str], outcomes: Sequence[Outcome]) -> str:
-    """Everything, ready to print."""
+
+def table(machine: dict[str, str], outcomes: Sequence[Outcome], *, smoke: bool) -> str:
+    """Everything, ready to print. A smoke run's numbers are too small to be judged."""
     lines = [f"{name:>14}  {value}" for name, value in machine.items()]
     for outcome in outcomes:
         lines += ["", f"{outcome.scenario.name}: {outcome.scenario.title}"]
         lines += _rows(outcome)
-        lines += [_verdict(outcome, target) for target in outcome.scenario.targets]
+        lines += _noise(outcome)
+        if not smoke:
+            lines += [_verdict(outcome, target) for target in outcome.scenario.targets]
         if outcome.failure:
             lines.append(f"  FAILED  {outcome.failure}")
     return "\n".join(lines)
+
+
+def _noise(outcome: Outcome) -> Iterator[str]:
+    """Say so when the machine was not ours alone."""
+    shares = [sample["others"] for samples in outcome.samples.values() for sample in samples]
+    if shares and max(shares) > 5:
+        low, high = f"{min(shares):.0f}", f"{max(shares):.0f}"
+        yield f"  noise   other processes used {low} - {high} % of the machine"
 
 
 def _rows(outcome: Outcome) -> Iterator[str]:
@@ -69,11 +82,11 @@ def _scenario(outcome: Outcome) -> dict[str, Any]:
     return {
         "title": scenario.title,
         "failure": outcome.failure,
-        "units": {metric.name: metric.unit for metric in scenario.metrics},
+        "units": {metric.name: metric.unit for metric in (*scenario.metrics, OTHERS)},
         "sides": {
             side.name: {
                 metric.name: asdict(found)
-                for metric in scenario.metrics
+                for metric in (*scenario.metrics, OTHERS)
                 if (found := outcome.spread(side, metric.name))
             }
             for side in scenario.sides

@@ -60,7 +60,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as scratch:
         host = machine.describe(Path(scratch))
         outcomes = asyncio.run(measure(options, Path(scratch)))
-    sys.stdout.write(report.table(host, outcomes) + "\n")
+    sys.stdout.write(report.table(host, outcomes, smoke=options.smoke) + "\n")
     path = options.json or RESULTS / f"{now:%Y%m%d-%H%M%S}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = report.as_json(host, outcomes, smoke=options.smoke, started=now.isoformat())

@@ -1,0 +1,34 @@
+"""How much of the machine other processes used during a measurement."""
+
+import os
+import resource
+import time
+from pathlib import Path
+
+
+class Neighbours:
+    """Started when made; ``share`` once the measured processes have been waited for."""
+
+    def __init__(self) -> None:
+        self._busy, self._own, self._begin = _busy(), _own(), time.monotonic()
+
+    def share(self) -> float:
+        """Percent of all processor time since the start, our own and our children's left out."""
+        elapsed = (time.monotonic() - self._begin) * (os.cpu_count() or 1)
+        theirs = (_busy() - self._busy) - (_own() - self._own)
+        return max(0.0, 100 * theirs / elapsed)
+
+
+def _busy() -> float:
+    """Seconds all processors were not idle; 0 where there is no /proc."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return 0.0
+    user, nice, system, _, _, irq, softirq, steal = map(int, fields)
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _own() -> float:
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
