@@ -158,7 +158,9 @@ class Invoker:
             own = known.task.max_rescues if (known := registry.find(name)) else None
         rescues = self._max_rescues if own is None else own
         history = dump_history(attempts)
-        outcome = retry.after_crash(rescues, crashes=claim.crashes, history=history)
+        outcome = retry.after_crash(
+            rescues, crashes=claim.crashes, history=history, random=random.random
+        )
         if isinstance(outcome, Dead):
             self._events.given_up(claim, name, outcome)
         return outcome

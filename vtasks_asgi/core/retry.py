@@ -3,7 +3,8 @@
 Failures (the task raised) count against ``max_attempts``; crashes (the worker vanished) count
 against ``max_rescues``. The first crash is rescued at once; from the second on the message waits
 at least ``CRASH_PAUSE`` seconds, because a poison task must not kill a server faster than the
-server's supervisor is willing to restart it.
+server's supervisor is willing to restart it. The waits are spread at random, for messages that one
+crash took together would otherwise run, crash and be given up together.
 """
 
 import math
@@ -77,8 +78,19 @@ def after_failure(
     return Retry(history, policy.backoff.delay(failures, random))
 
 
-def after_crash(max_rescues: int, *, crashes: int, history: bytes) -> Retry | Dead:
-    """The worker vanished for the ``crashes``-th time while it held the message."""
+def after_crash(
+    max_rescues: int,
+    *,
+    crashes: int,
+    history: bytes,
+    random: Callable[[], float] = lambda: 0.0,
+) -> Retry | Dead:
+    """The worker vanished for the ``crashes``-th time while it held the message.
+
+    The wait is between the pause and its double, as ``random`` says, which returns [0, 1).
+    """
     if crashes > max_rescues:
         return Dead(history, WORKER_LOST)
-    return Retry(history, 0.0 if crashes <= 1 else CRASH_PAUSE * 2.0 ** min(crashes - 2, 10))
+    if crashes <= 1:
+        return Retry(history, 0.0)
+    return Retry(history, CRASH_PAUSE * 2.0 ** min(crashes - 2, 10) * (1 + random()))
