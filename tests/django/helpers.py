@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -12,6 +12,7 @@ from django.tasks import TaskResult
 from vtasks_asgi.assembly import assemble
 from vtasks_asgi.core.outcome import Dead, Outcome
 from vtasks_asgi.db.models import DeadLetter, Message, Result
+from vtasks_asgi.runtime.active import current
 from vtasks_asgi.runtime.events import Listener, hub
 from vtasks_asgi.runtime.runtime import Runtime
 from vtasks_asgi.store.base import Claim
@@ -29,6 +30,14 @@ class Ear(Listener):
         self._heard = threading.Condition()
         self.outcomes: list[tuple[str, Outcome]] = []
         self.started_count = 0
+        self._open = threading.Event()
+
+    def claimed(self, queue: str, claims: Sequence[Claim]) -> None:
+        self._open.set()
+
+    def wait_open(self) -> None:
+        if not self._open.wait(PATIENCE):
+            raise TimeoutError("the worker asked for nothing")
 
     def started(self, claim: Claim, task: str, waited: float) -> None:
         with self._heard:
@@ -119,3 +128,34 @@ def rows() -> dict[str, int]:
 arows = sync_to_async(rows)
 
 NO_ROWS = {"messages": 0, "results": 0, "dead": 0}
+
+
+class Round(Listener):
+    """Sets an event of this loop once a fetcher has asked its queue."""
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+
+    def claimed(self, queue: str, claims: Sequence[Claim]) -> None:
+        self.done.set()
+
+
+@asynccontextmanager
+async def embedded(**options: Any) -> AsyncIterator[Runtime]:
+    """A worker in the caller's own loop and context, as a request finds it."""
+    chosen: dict[str, Any] = {"scheduler": False, "worker": "me"}
+    runtime = assemble(**(chosen | options))
+    first = Round()
+    hub.add(first)
+    life = asyncio.create_task(runtime.run())
+    token = current.set(runtime)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await first.done.wait()
+        yield runtime
+    finally:
+        current.reset(token)
+        hub.remove(first)
+        runtime.close()
+        async with asyncio.timeout(PATIENCE):
+            await life
