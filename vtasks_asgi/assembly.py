@@ -60,7 +60,10 @@ def assemble(
         max_rescues=settings.max_rescues,
         max_result=chosen.max_payload,
     )
-    cron = Cron(store, entries, chosen.tick_message, hub, clock) if entries else None
+    cron = None
+    if entries:
+        make, announce = chosen.tick_message, chosen.announce
+        cron = Cron(store, entries, make, hub, clock, announce=announce)
     return Runtime(chosen.alias, store, invoke, invoke.rescue, config, events=hub, cron=cron)
 
 
@@ -100,7 +103,7 @@ def schedule_entries(backend: VTasksBackend) -> list[Entry]:
         problems.extend(_entry_problems(entry, backend))
         entries.append(entry)
     if problems:
-        raise ConfigurationError("; ".join(problems))
+        raise ConfigurationError(*problems)
     return entries
 
 

@@ -61,9 +61,8 @@ def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
     try:
         schedule_entries(backend)
     except ConfigurationError as error:
-        for problem in str(error).split("; VTASKS_SCHEDULE"):
-            text = problem if problem.startswith("VTASKS_SCHEDULE") else f"VTASKS_SCHEDULE{problem}"
-            yield checks.Error(text, id="vtasks_asgi.E002")
+        for problem in error.args:
+            yield checks.Error(problem, id="vtasks_asgi.E002")
 
 
 @checks.register(checks.Tags.urls)

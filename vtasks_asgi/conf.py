@@ -209,7 +209,7 @@ def options() -> Options:
     """
     values, problems = _read()
     if problems:
-        raise ConfigurationError("; ".join(problems))
+        raise ConfigurationError(*problems)
     return Options(**{_field(name): value for name, value in values.items()})
 
 

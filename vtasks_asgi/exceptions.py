@@ -25,4 +25,7 @@ __all__ = [
 
 
 class ConfigurationError(VTasksError, ImproperlyConfigured):
-    """A setting or option is wrong; the message names it and the fix."""
+    """Settings or options are wrong; each of ``args`` names one of them and the fix."""
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.args))

@@ -249,6 +249,7 @@ class Ticking:
 
     def __init__(self) -> None:
         self.last_ticks: dict[str, float] = {}
+        self.failing: set[str] = set()
         self.running = False
 
     async def run(self) -> None:

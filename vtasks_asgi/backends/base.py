@@ -27,7 +27,7 @@ from vtasks_asgi.results import AnyResult
 from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.runtime.cron import tick_id
 from vtasks_asgi.runtime.events import hub
-from vtasks_asgi.store.base import FullStore
+from vtasks_asgi.store.base import FullStore, Record, State
 from vtasks_asgi.tasks import VTask
 
 #: Seconds a result is kept unless ``OPTIONS["RESULT_TTL"]`` or the task says otherwise.
@@ -158,6 +158,13 @@ class VTasksBackend(BaseTaskBackend):
         _, message, _ = self._message(task, entry.args, entry.kwargs, at)
         message.id = tick_id(entry.name, at)
         return message
+
+    async def announce(self, message: Message) -> None:
+        """Send Django's ``task_enqueued`` for a message the scheduler has pushed."""
+        if signals.wanted(task_enqueued):
+            record = Record(message.id, message.queue, State.READY, message.body, message.priority)
+            result = partial(results.stored, record, self.alias)
+            await signals.asend(task_enqueued, type(self), result)
 
     def _accept(self, prepared: list[tuple[AnyTask, Message, Call]]) -> list[AnyResult]:
         accepted = []

@@ -26,4 +26,4 @@ class WorkerLost(VTasksError):
 
 
 class ResultUnserialisable(VTasksError, TypeError):
-    """Recorded as an attempt's error: the task returned something JSON cannot carry, or too much."""
+    """Recorded as an attempt's error: what the task returned cannot be kept as JSON."""

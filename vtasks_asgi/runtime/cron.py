@@ -38,8 +38,8 @@ class Cron:
 
     ``make_message`` turns an entry and a tick (epoch seconds) into the message to push, its id
     from ``tick_id``. If it raises, the tick is left for a later look or another process, and the
-    other entries go on. An error of the store leaves ``run``: the supervisor starts it again,
-    and nothing is lost or doubled in between.
+    other entries go on. ``announce`` is awaited with each message that was pushed. An error of
+    the store leaves ``run``: the supervisor starts it again, and nothing is lost or doubled.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Cron:
         events: Events,
         clock: Clock,
         *,
+        announce: Callable[[Message], Awaitable[None]] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
@@ -57,6 +58,7 @@ class Cron:
         self._make_message = make_message
         self._events = events
         self._clock = clock
+        self._announce = announce
         self._sleep = sleep
         self._behind = 0.0  # The store's time is the monotonic clock's plus this.
         self._seen = 0.0
@@ -99,14 +101,8 @@ class Cron:
             return await self._record(entry, now if newest is None else newest)
         due = entry.due(now, last)
         for at in due:
-            message = self._message(entry, at)
-            if message is None:
+            if not await self._fire(entry, at):
                 return False
-            fired = await self._store.push_tick(entry.name, at, message)
-            self.last_ticks[entry.name] = at
-            if fired:
-                self._events.submitted(entry.task, message.queue, 1)
-            self._events.tick(entry.name, max(0.0, self._now() - at), fired)
         if not due and newest is not None and newest > last:
             if await self._record(entry, newest):
                 logger.warning("Schedule %r: a missed tick was skipped, too old", entry.name)
@@ -117,6 +113,20 @@ class Cron:
                 entry.name,
                 last - now,
             )
+        return True
+
+    async def _fire(self, entry: Entry, at: float) -> bool:
+        """Push one tick, unless another process did; False if its message cannot be made."""
+        message = self._message(entry, at)
+        if message is None:
+            return False
+        fired = await self._store.push_tick(entry.name, at, message)
+        self.last_ticks[entry.name] = at
+        self._events.tick(entry.name, max(0.0, self._now() - at), fired)
+        if fired:
+            self._events.submitted(entry.task, message.queue, 1)
+            if self._announce is not None:
+                await self._announce(message)
         return True
 
     async def _record(self, entry: Entry, at: float) -> bool:

@@ -39,7 +39,9 @@ class Monitor(Listener):
     def service_recovered(self, service: str) -> None:
         self._failing.discard(service)
 
-    def health(self, *, is_open: bool, stopping: bool, ticks: dict[str, float]) -> Health:
+    def health(
+        self, *, is_open: bool, stopping: bool, ticks: dict[str, float], cron_ails: bool = False
+    ) -> Health:
         """The snapshot of this moment."""
         now = self._clock.monotonic()
         queues = {
@@ -49,6 +51,8 @@ class Monitor(Listener):
         }
         problems = sorted(f"{service}_failing" for service in self._failing)
         problems += sorted(f"{name}_stalled" for name in self._stalled(queues))
+        if cron_ails:
+            problems.append("schedule_failing")
         wall = self._clock.now()
         return Health(
             self._status(is_open, stopping, problems),

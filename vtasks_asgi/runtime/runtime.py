@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from vtasks_asgi.core.clock import Clock, SystemClock
@@ -36,6 +36,11 @@ class Scheduler(Protocol):
     @property
     def last_ticks(self) -> Mapping[str, float]:
         """The last tick of each schedule, epoch seconds."""
+        ...
+
+    @property
+    def failing(self) -> Collection[str]:
+        """Schedules whose message could not be made."""
         ...
 
     async def run(self) -> None:
@@ -124,6 +129,7 @@ class Runtime:
             is_open=self.is_open,
             stopping=self._asked_to_stop,
             ticks=dict(self._cron.last_ticks) if self._cron else {},
+            cron_ails=bool(self._cron and self._cron.failing),
         )
 
     # -- the life
