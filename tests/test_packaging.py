@@ -237,7 +237,7 @@ def test_compose_declares_each_volume_it_uses(compose: dict[str, Any]) -> None:
 
 def test_compose_stops_the_app_later_than_its_server_does(compose: dict[str, Any]) -> None:
     serve = (ROOT / "project_template" / "serve.py").read_text()
-    limit = re.search(r"--workers-kill-timeout=(\d+)", serve)
+    limit = re.search(r'KILL_TIMEOUT": "(\d+)"', serve)
     assert limit
     grace = compose["services"]["app"]["stop_grace_period"]
     assert int(grace.removesuffix("s")) > int(limit[1])

@@ -5,6 +5,7 @@ from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
@@ -26,6 +27,11 @@ async def home(request: HttpRequest) -> HttpResponse:
 @never_cache
 async def status(request: HttpRequest) -> HttpResponse:
     return JsonResponse(await snapshot())
+
+
+async def favicon(request: HttpRequest) -> HttpResponse:
+    """Browsers ask for this on pages that name no icon, such as the admin's."""
+    return redirect(static("website/icon.svg"))
 
 
 @require_POST
