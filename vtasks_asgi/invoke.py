@@ -47,6 +47,7 @@ class _Run:
     state: State = State.RUNNING
     finished_at: float | None = None
     value: Any = None
+    packed: bytes | None = None
     _result: results.AnyResult | None = field(default=None)
 
     def result(self) -> results.AnyResult:
@@ -60,11 +61,12 @@ class _Run:
                 claim.body,
                 claim.priority,
                 finished_at=self.finished_at,
+                value=self.packed,
             )
             self._result = results.build(
                 record, self.call, self.known.task, self.attempts, self.alias
             )
-            if self.state is State.DONE:
+            if self.packed is None:  # a value nobody keeps is shown as it is
                 object.__setattr__(self._result, "_return_value", self.value)
         return self._result
 
@@ -192,12 +194,11 @@ class Invoker:
         if ttl is None:
             own = run.known.task.result_ttl
             ttl = self._result_ttl if own is None else own
-        packed = None
         if ttl > 0 and value is not None:
-            packed = self._pack(run, value)
+            run.packed = self._pack(run, value)
         run.value = value
         run.finish(State.DONE)
-        return Done(dump_history(run.attempts), packed, ttl)
+        return Done(dump_history(run.attempts), run.packed, ttl)
 
     def _pack(self, run: _Run, value: Any) -> bytes:
         what = f"the return value of {run.known.name}"
