@@ -290,3 +290,8 @@ async def waits_on_loop() -> str:
 @task
 def wants_queue_name(queue_name: str) -> str:
     return queue_name
+
+
+@task
+def pair() -> Any:
+    return (1, {"a": (2,)})
