@@ -17,11 +17,20 @@ def describe(workdir: Path) -> dict[str, str]:
         "memory": _field("/proc/meminfo", "MemTotal") or "unknown",
         "kernel": f"{platform.system()} {platform.release()}",
         "file system": _file_system(workdir),
+        "scheduling": _scheduling(),
         "load at start": "{:.2f} {:.2f} {:.2f}".format(*os.getloadavg()),
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
     }
     return facts | {name: _version(name) for name in PACKAGES}
+
+
+def _scheduling() -> str:
+    """Whether these processes were given an advantage over others (``nice``, ``chrt``)."""
+    if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+        return "real-time: other processes had to wait"
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    return "normal" if nice == 0 else f"nice {nice}"
 
 
 def _version(package: str) -> str:
