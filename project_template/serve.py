@@ -34,6 +34,14 @@ DEFAULTS = {
     "MALLOC_MMAP_MAX_": "4096",
 }
 
+# With --reload, that is while developing: do not wait long for running tasks (they are released
+# and run again), and do not take what the site itself writes for a change of its code.
+RELOADING = {
+    "VTASKS_DRAIN_TIMEOUT": "2",
+    "GRANIAN_WORKERS_KILL_TIMEOUT": "5",
+    "GRANIAN_RELOAD_IGNORE_DIRS": "data",
+}
+
 
 def main() -> None:
     load_env_file(Path(__file__).with_name(".env"))
@@ -92,7 +100,8 @@ def announce(host: str, port: int) -> None:
 def become(command: list[str]) -> None:
     """Replace this process, so that signals reach Granian and no memory stays behind."""
     command = [sys.executable, "-m", "granian", *command]
-    environment = DEFAULTS | os.environ
+    reloading = RELOADING if "--reload" in command else {}
+    environment = DEFAULTS | reloading | os.environ
     if os.name == "nt":
         sys.exit(subprocess.call(command, env=environment))
     os.execve(sys.executable, command, environment)
