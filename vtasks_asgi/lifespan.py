@@ -8,7 +8,8 @@ type Scope = MutableMapping[str, Any]
 type Event = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Event]]
 type Send = Callable[[Event], Awaitable[None]]
-type ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Any, for Django's handler wants exactly a dict and Starlette any mutable mapping.
+type ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class InnerLifespan:
