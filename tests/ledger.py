@@ -240,13 +240,19 @@ class Verdict:
 
 
 def judge(
-    book: Book, faults: Sequence[Fault] = (), *, quiet: bool, also: Sequence[str] = ()
+    book: Book,
+    faults: Sequence[Fault] = (),
+    *,
+    quiet: bool,
+    also: Sequence[str] = (),
+    must_hit: bool = True,
 ) -> Verdict:
     """Count.
 
     Args:
         quiet: did the queue come to rest, with every worker alive?
         also: promises of the scenario's own that were broken, a sentence each.
+        must_hit: is a fault that met no run in flight a reason to call it vacuous?
     """
     hits = sum(len(book.in_flight(fault.pid, fault.at)) for fault in faults)
     figures = (
@@ -259,7 +265,7 @@ def judge(
     if not quiet:
         return Verdict(Word.INVALID, ["the queue did not come to rest"], figures)
     missed = [fault for fault in faults if not book.in_flight(fault.pid, fault.at)]
-    if missed:
+    if missed and must_hit:
         return Verdict(Word.VACUOUS, [f"{len(missed)} faults hit no run in flight"], figures)
     return Verdict(Word.KEPT, [], figures)
 

@@ -34,6 +34,11 @@ SHOWN_OF_A_LOG = 20_000
 
 READY, DELAYED, RUNNING = 0, 1, 2
 
+#: VTASKS_SCHEDULE with a tick each second, late ones included.
+EVERY_SECOND = (
+    '{"each": {"task": "tests.project.tasks.beat", "schedule": 1, "args": ["each"],'
+    ' "misfire": "all"}}'
+)
 _CLIENT = "import django; django.setup(); from tests.project.client import serve; serve()"
 
 
@@ -305,10 +310,19 @@ class Project:
         silence: float = 1.0,
         timeout: float = PATIENCE,
         also: Sequence[str] = (),
+        must_hit: bool = True,
     ) -> Verdict:
         """Let the queue come to rest, then count; see ``tests.ledger.judge``."""
         quiet = self.rests(silence, timeout)
-        return judge(self.book(), faults, quiet=quiet, also=also)
+        return self.judged(*faults, quiet=quiet, also=also, must_hit=must_hit)
+
+    def judged(
+        self, *faults: Fault, quiet: bool, also: Sequence[str] = (), must_hit: bool = True
+    ) -> Verdict:
+        """Count what there is now, and tell it on standard error."""
+        verdict = judge(self.book(), faults, quiet=quiet, also=also, must_hit=must_hit)
+        sys.stderr.write(f"{verdict}\n")
+        return verdict
 
     def complaints(self, *allowed: str) -> list[str]:
         """Log lines of any process that no healthy run has, but for those with these texts."""

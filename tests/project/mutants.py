@@ -14,7 +14,7 @@ from vtasks_asgi.store.base import Settled
 
 def deaf() -> None:
     """Learns of the end from lifespan alone, not from the signal."""
-    from vtasks_asgi.asgi import Host
+    from vtasks_asgi.host import Host
 
     def chain(self: Any) -> Any:
         return lambda: None
@@ -86,6 +86,13 @@ def forgiving() -> None:
     _replace(sql, "_RECLAIM", sql._RECLAIM.replace("crashes + 1", "crashes"))
 
 
+def hasty() -> None:
+    """No mutant: the waits between rescues shortened, as tests shorten leases."""
+    from vtasks_asgi.core import retry
+
+    _replace(retry, "CRASH_PAUSE", 3.0)
+
+
 def _replace(owner: Any, name: str, by: Any) -> None:
     if getattr(owner, name) == by:
         raise RuntimeError(f"the mutant does not change {owner.__name__}.{name}: mend the mutant")
@@ -103,10 +110,12 @@ _MUTANTS = {
         impatient,
         careless,
         forgiving,
+        hasty,
     )
 }
 
 
-def apply(name: str) -> None:
-    """Break this process in the way of that name."""
-    _MUTANTS[name]()
+def apply(names: str) -> None:
+    """Break this process in the ways of these names, given with commas between them."""
+    for name in names.split(","):
+        _MUTANTS[name]()

@@ -35,7 +35,7 @@ LOGGING = {
         "line": {"format": "%(asctime)s %(process)d %(levelname)s %(name)s %(message)s"}
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"level": "INFO", "handlers": ["console"]},
+    "root": {"level": os.environ.get("PROJECT_LOG_LEVEL", "INFO"), "handlers": ["console"]},
     # Django logs each start and finish of a task at INFO: that is what the ledger is for.
     "loggers": {"django.tasks": {"level": "WARNING"}},
 }

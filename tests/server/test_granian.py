@@ -9,14 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.ledger import Word
-from tests.processes import project, wait_for
+from tests.processes import EVERY_SECOND, project, wait_for
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
-
-EVERY_SECOND = (
-    '{"each": {"task": "tests.project.tasks.beat", "schedule": 1, "args": ["each"],'
-    ' "misfire": "all"}}'
-)
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

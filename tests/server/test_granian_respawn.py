@@ -13,14 +13,10 @@ from typing import Any
 import pytest
 
 from tests.ledger import Book, Word
-from tests.processes import Process, Server, project, wait_for
+from tests.processes import EVERY_SECOND, Process, Server, project, wait_for
 
-pytestmark = [pytest.mark.server, pytest.mark.faults, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 
-EVERY_SECOND = (
-    '{"each": {"task": "tests.project.tasks.beat", "schedule": 1, "args": ["each"],'
-    ' "misfire": "all"}}'
-)
 CALLS: list[Any] = [["nap", [0.2]], ["doze", [0.2]]]
 
 

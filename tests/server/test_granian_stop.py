@@ -28,7 +28,7 @@ from tests.processes import (
     wait_for,
 )
 
-pytestmark = [pytest.mark.server, pytest.mark.faults, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 
 DRAIN = 4.0
 #: The promise is drain + 2 s; the rest is for machines with more to do than this test.

@@ -11,7 +11,7 @@ import pytest
 from tests.ledger import Word
 from tests.processes import READY, Server, project, wait_for
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def test_a_server_without_lifespan_serves_and_says_that_nothing_works(tmp_path: Path) -> None:
