@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from benchmarks.bench import Bench, WrongCount
-from benchmarks.neighbours import Neighbours
+from benchmarks.neighbours import Neighbours, calm
 from benchmarks.scenario import OURS, PEER, Sample, Scenario, Side, Target
 from benchmarks.stats import Spread, ratio, spread
 
@@ -39,13 +39,23 @@ class Outcome:
 
 
 async def run(
-    bench: Bench, scenario: Scenario, sides: list[Side], rounds: int, *, smoke: bool
+    bench: Bench,
+    scenario: Scenario,
+    sides: list[Side],
+    rounds: int,
+    *,
+    smoke: bool,
+    patience: float = 0.0,
 ) -> Outcome:
-    """Measure ``sides`` in ``rounds``; wrong counts and time limits end the scenario."""
+    """Measure ``sides`` in ``rounds``; wrong counts and time limits end the scenario.
+
+    ``patience`` is how many seconds to wait for a calm machine before each sample.
+    """
     outcome = Outcome(scenario)
     sizes = scenario.smoke if smoke else scenario.sizes
     for number in range(rounds):
         for side in sides if number % 2 == 0 else reversed(sides):
+            await calm(patience)
             begin, neighbours = time.perf_counter(), Neighbours()
             try:
                 sample = await scenario.measure(bench, side, sizes[side.package])

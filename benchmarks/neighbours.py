@@ -1,5 +1,6 @@
 """How much of the machine other processes used during a measurement."""
 
+import asyncio
 import os
 import resource
 import time
@@ -17,6 +18,16 @@ class Neighbours:
         elapsed = (time.monotonic() - self._begin) * (os.cpu_count() or 1)
         theirs = (_busy() - self._busy) - (_own() - self._own)
         return max(0.0, 100 * theirs / elapsed)
+
+
+async def calm(patience: float, *, percent: float = 10.0, probe: float = 1.0) -> None:
+    """Wait until other processes use less than ``percent``, at most ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        neighbours = Neighbours()
+        await asyncio.sleep(probe)
+        if neighbours.share() < percent:
+            return
 
 
 def _busy() -> float:

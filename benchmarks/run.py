@@ -30,6 +30,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--side", action="append", choices=("ours", "peer"), help="repeatable")
     parser.add_argument("--json", type=Path, help="default benchmarks/results/<time>.json")
     parser.add_argument("--dir", type=Path, help="where databases go (default: a temporary one)")
+    parser.add_argument(
+        "--calm",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="before each sample wait so long at most for other processes to be quiet",
+    )
     parser.add_argument("--list", action="store_true", help="print the scenarios and end")
     return parser.parse_args()
 
@@ -46,7 +53,11 @@ async def measure(options: argparse.Namespace, workdir: Path) -> list[harness.Ou
         if options.only and scenario.name not in options.only:
             continue
         wanted = [s for s in scenario.sides if not options.side or s.package in options.side]
-        outcomes.append(await harness.run(bench, scenario, wanted, rounds, smoke=options.smoke))
+        outcomes.append(
+            await harness.run(
+                bench, scenario, wanted, rounds, smoke=options.smoke, patience=options.calm
+            )
+        )
     return outcomes
 
 
