@@ -112,6 +112,7 @@ async def browse_all(
     while cursor is not None:
         more, cursor = await store.browse(queue, state, limit=page, cursor=cursor)
         records += more
+        assert more, "an empty page that promises another one"
     return records
 
 

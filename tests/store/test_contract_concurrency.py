@@ -28,6 +28,7 @@ async def drained(store: FullStore, limit: int) -> list[Claim]:
     mine: list[Claim] = []
     while claims := await take(store, limit):
         mine += claims
+        assert len(mine) <= 1000, "handed out again and again"
         await store.settle([Settlement(claim, Done(b"h")) for claim in claims])
     return mine
 
@@ -80,9 +81,12 @@ async def test_claims_while_others_push_lose_nothing(engine: Engine, store: Full
             await each.push(messages[n : n + 5])
 
     async def consume(each: FullStore) -> None:
+        rounds = 0
         while len(taken) < len(messages):
             taken.extend(ids(await drained(each, 3)))
             await each.wait([QUEUE], 0.01)
+            rounds += 1
+            assert rounds < 2000, "some never came"
 
     await in_threads(engine, [produce, consume, consume])
     assert sorted(taken) == sorted(each.id for each in messages)
@@ -135,6 +139,7 @@ async def test_expired_leases_are_taken_over_by_one_each(engine: Engine, store: 
     async def work(each: FullStore) -> None:
         while claims := await reclaim(each, 4):
             taken.extend(ids(claims))
+            assert len(taken) <= len(pushed), "taken over twice"
 
     await in_threads(engine, [work] * 3)
     assert sorted(taken) == sorted(pushed)
@@ -167,9 +172,11 @@ async def test_extending_from_a_thread_while_the_loop_settles(
 
     renewing = asyncio.create_task(engine.in_thread(renew))
     outcomes: Iterator[Outcome] = cycle([Done(b"h"), Retry(b"h", 60.0), Release(60.0)])
-    for claim, outcome in zip(claims, outcomes, strict=False):
-        assert (await settle(store, claim, outcome)).lost == []
-    stop.set()
-    await renewing
+    try:
+        for claim, outcome in zip(claims, outcomes, strict=False):
+            assert (await settle(store, claim, outcome)).lost == []
+    finally:
+        stop.set()
+        await renewing
     assert ids(await engine.in_thread(lambda: store.extend(claims, lease=LEASE))) == ids(claims)
     assert set(lost) <= set(ids(claims))

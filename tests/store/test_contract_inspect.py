@@ -1,5 +1,6 @@
 """What onlookers see: numbers, records by id, and pages."""
 
+from types import NoneType
 from typing import Any
 
 import pytest
@@ -176,13 +177,10 @@ async def test_pages_show_everything_of_one_state_once(store: FullStore) -> None
 async def test_pages_are_no_longer_than_asked_and_end_with_no_cursor(store: FullStore) -> None:
     await push(store, 5)
     sizes, cursor = [], None
-    while True:
+    for _ in range(3):
         page, cursor = await store.browse(QUEUE, State.READY, limit=2, cursor=cursor)
-        sizes.append(len(page))
-        if cursor is None:
-            break
-        assert isinstance(cursor, str)
-    assert sizes == [2, 2, 1]
+        sizes.append((len(page), type(cursor)))
+    assert sizes == [(2, str), (2, str), (1, NoneType)]
 
 
 @pytest.mark.parametrize("state", [State.READY, State.DEAD, State.DONE])
@@ -197,6 +195,7 @@ async def test_what_stays_appears_exactly_once_whatever_else_changes(
     while cursor is not None:
         page, cursor = await store.browse(QUEUE, state, limit=3, cursor=cursor)
         seen += page
+        assert len(seen) < 50, "pages without end"
         if len(seen) < 12:
             await push(store, 1, priority=50)
             await bury(store)
