@@ -46,6 +46,7 @@ def connect(alias: str) -> sqlite3.Connection:
 
 
 def _configure(raw: sqlite3.Connection) -> None:
+    raw.isolation_level = None  # autocommit: transactions begin where we say so
     # In WAL mode even reading waits while another process opens the file first or closes it last.
     raw.execute(f"PRAGMA busy_timeout = {OPEN_TIMEOUT * 1000}")
     (mode,) = raw.execute("PRAGMA journal_mode").fetchone()

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from vtasks_asgi.core.errors import StoreError, StoreUnavailable
+from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.store.database.connections import connect, is_busy, mapped_errors
 
 type Work[T] = Callable[[sqlite3.Connection], T]
@@ -92,7 +92,7 @@ class Writer:
     def _run(self) -> None:
         try:
             conn = _connected(self._alias)
-        except (StoreError, sqlite3.Error) as error:
+        except Exception as error:  # noqa: BLE001 - carried to whoever opens the store
             self._opened.set_exception(error)
             return
         self._opened.set_result(None)
