@@ -86,10 +86,12 @@ def granian(host: str, port: int) -> list[str]:
 def announce(host: str, port: int) -> None:
     shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host
     here = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    name = os.environ.get("DJANGO_SUPERUSER_USERNAME")
+    who = f"as {name}" if name else "first: python manage.py createsuperuser"
     sys.stderr.write(
         f"{settings.SITE_NAME}: the site, its tasks and its schedule in one process\n"
         f"  page     {here}/\n"
-        f"  admin    {here}/admin/   (python manage.py createsuperuser)\n"
+        f"  admin    {here}/admin/   ({who})\n"
         f"  health   {here}/vtasks/health\n"
         f"  metrics  {here}/metrics\n"
         "Ctrl-C stops it.\n"
