@@ -13,6 +13,7 @@ from tests.store.helpers import (
     now,
     push,
     pushed_and_taken,
+    reclaim,
     record,
     settle,
     stats,
@@ -180,6 +181,28 @@ async def test_next_due_is_the_earliest_of_what_stays_delayed(
     await engine.advance(60.0)
     assert len(await take(store)) == 1
     assert await next_due(store) is None
+
+
+async def test_a_claim_tells_when_it_was_due(engine: Engine, store: FullStore) -> None:
+    start = await now(store)
+    claim = await pushed_and_taken(store)
+    assert claim.run_at is None
+    await settle(store, claim)
+    await push(store, 1, run_at=start + 20)
+    await engine.advance(50.0)
+    claim = await take_one(store)
+    assert claim.run_at == pytest.approx(await now(store) - 30, abs=engine.tolerance)
+    await settle(store, claim, Retry(b"h", 10.0))
+    await engine.advance(15.0)
+    claim = await take_one(store)
+    assert claim.run_at == pytest.approx(await now(store) - 5, abs=engine.tolerance)
+    await settle(store, claim, Release())
+    await engine.advance(3.0)
+    claim = await take_one(store)
+    assert claim.run_at == pytest.approx(await now(store) - 3, abs=engine.tolerance)
+    await engine.advance(LEASE + 1)
+    [claim] = await reclaim(store)
+    assert claim.run_at == pytest.approx(await now(store) - LEASE - 4, abs=engine.tolerance)
 
 
 async def test_retries_and_releases_with_a_delay_are_due_later(

@@ -152,6 +152,7 @@ class StoreMachine(RuleBasedStateMachine):
     def take(self, real: list[Claim], model: list[Claim]) -> None:
         for one, other in zip(real, model, strict=True):
             assert essence(one) == essence(other)
+            assert one.run_at == self.near(other.run_at)
             assert one.token not in {held.engine.token for held in self.held if held.id == one.id}
             assert one.id in self.live
             self.held.append(Held(one, other))
@@ -292,7 +293,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 def essence(claim: Claim) -> Claim:
     """A claim without what may differ between two stores."""
-    return replace(claim, token="", handle=None, lost_at=None)
+    return replace(claim, token="", handle=None, run_at=None, lost_at=None)
 
 
 def counts(stats: QueueStats) -> QueueStats:
