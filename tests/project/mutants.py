@@ -86,6 +86,16 @@ def forgiving() -> None:
     _replace(sql, "_RECLAIM", sql._RECLAIM.replace("crashes + 1", "crashes"))
 
 
+def dying() -> None:
+    """The runtime ends with an error as soon as it works, which nothing in it may do."""
+    from vtasks_asgi.runtime.runtime import Runtime
+
+    async def work(self: Any) -> None:
+        raise RuntimeError("this mutant dies")
+
+    _replace(Runtime, "_work", work)
+
+
 def hasty() -> None:
     """No mutant: the waits between rescues shortened, as tests shorten leases."""
     from vtasks_asgi.core import retry
@@ -110,6 +120,7 @@ _MUTANTS = {
         impatient,
         careless,
         forgiving,
+        dying,
         hasty,
     )
 }

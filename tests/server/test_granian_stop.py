@@ -4,6 +4,7 @@ The scenario is the same for Granian on both loops, for a client that never fini
 (then lifespan.shutdown stays away: granian#547), and for the standalone worker.
 """
 
+import os
 import signal
 import socket
 import subprocess
@@ -154,6 +155,37 @@ def test_sigterm_with_work_in_flight(tmp_path: Path, how: str) -> None:
 def test_a_half_sent_request_does_not_delay_the_drain(tmp_path: Path) -> None:
     with project(tmp_path, VTASKS_DRAIN_TIMEOUT=DRAIN, VTASKS_CONCURRENCY=6) as it:
         verdict = stop_with_work(it, "uvloop", held=True)
+        assert verdict.word is Word.KEPT, verdict
+
+
+@pytest.mark.parametrize("how", ["asyncio", "uvloop", "runworker"])
+def test_control_c_lets_work_end_quietly(tmp_path: Path, how: str) -> None:
+    """A terminal sends SIGINT to every process of the group at once."""
+    with project(tmp_path) as it:
+        process = start(it, how)
+        client = it.client()
+        for task in ("nap", "doze"):
+            client.do("enqueue", task, task, 1.0)
+        wait_for(lambda: len(it.book().runs) == 2, "both run")
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait() == 0
+        verdict = it.verdict()
+        assert verdict.word is Word.KEPT, verdict
+        assert it.complaints() == []
+
+
+def test_a_second_signal_does_not_wait_for_the_drain(tmp_path: Path) -> None:
+    with project(tmp_path, VTASKS_DRAIN_TIMEOUT=600, VTASKS_LEASE=2) as it:
+        worker = it.worker()
+        it.client().do("enqueue", "gated_sync", "long")
+        wait_for(lambda: it.book().in_flight(worker.pid), "it runs")
+        worker.signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(1)
+        fault = Fault(worker.pid, worker.signal(signal.SIGTERM), "second signal")
+        assert worker.wait() == 130
+        it.open_gate(f"long-{it.worker().pid}")
+        verdict = it.verdict(fault)
         assert verdict.word is Word.KEPT, verdict
 
 

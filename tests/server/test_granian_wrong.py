@@ -2,6 +2,7 @@
 
 import base64
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,19 @@ def test_a_wrong_setting_ends_the_start_and_names_itself(
         server = it.granian(ready=False)
         assert server.wait() != 0
         assert told in server.text
+
+
+def test_a_runtime_that_dies_leaves_the_site_serving_and_health_telling(tmp_path: Path) -> None:
+    """Granian would swallow what leaves lifespan and go on as if nothing had happened."""
+    with project(tmp_path, MUTANT="dying") as it:
+        server = it.granian(ready=False)
+        server.wait_status("/who", 200)
+        wait_for(lambda: "The task runtime died" in server.text, "the log tells")
+        assert server.get("/vtasks/health/ready").status == 503
+        assert server.get("/vtasks/health").json() == {"status": "stopped"}
+        assert server.get("/enqueue?task=nap&key=later").status == 200
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
 
 
 def test_websockets_reach_the_application(tmp_path: Path) -> None:
