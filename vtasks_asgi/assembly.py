@@ -83,6 +83,7 @@ def find_backend(alias: str) -> VTasksBackend:
             f"TASKS[{alias!r}] is a {kind}, which has no worker; use"
             " 'vtasks_asgi.backends.database.DatabaseTaskBackend'"
         )
+    backend.require_good_options()
     return backend
 
 

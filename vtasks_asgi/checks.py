@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.tasks import task_backends
 from django.urls import Resolver404, resolve
 
-from vtasks_asgi import conf
+from vtasks_asgi import conf, registry
 from vtasks_asgi.assembly import schedule_entries
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.exceptions import ConfigurationError
@@ -41,7 +41,7 @@ def check_settings(**kwargs: Any) -> Iterator[checks.CheckMessage]:
 
 @checks.register
 def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
-    """E002 the schedule, E005 the backend or its queues are wrong."""
+    """E001 VTASKS_IMPORTS, E002 the schedule, E005 the backend or its queues are wrong."""
     if any(conf.problems()):
         return  # E001 says why
     try:
@@ -58,6 +58,11 @@ def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
                 hint="Add it there, or leave QUEUES out to use VTASKS_QUEUES for both.",
                 id="vtasks_asgi.E005",
             )
+    try:
+        registry.discover()
+    except ConfigurationError as error:
+        yield checks.Error(str(error), id="vtasks_asgi.E001")
+        return
     try:
         schedule_entries(backend)
     except ConfigurationError as error:

@@ -6,6 +6,7 @@ runtime, to a store of this process that opens nothing it does not need.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
@@ -51,21 +52,34 @@ class VTasksBackend(BaseTaskBackend):
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, dict(params))
+        # Nothing raises here: importing any task makes a backend, also for "manage.py check",
+        # which is where problems belong. Whoever uses the backend is told as well.
+        self._wrong: list[str] = []
         if "QUEUES" not in params:
-            self.queues = set(options().queues)
+            with suppress(ConfigurationError):
+                self.queues = set(options().queues)
         self.result_ttl = float(self._number("RESULT_TTL", DEFAULT_RESULT_TTL, least=0))
         self.max_payload = int(self._number("MAX_PAYLOAD", MAX_ENCODED, least=1024))
         self._clock = SystemClock()
         self._own_store: FullStore | None = None
         for name in self.options.keys() - self.option_names:
-            raise ConfigurationError(
+            self._wrong.append(
                 f"TASKS[{alias!r}]['OPTIONS'] has the unknown key {name!r};"
                 f" known are {', '.join(sorted(self.option_names))}"
             )
 
     def make_store(self) -> FullStore:
-        """A new store of this backend's kind, not opened yet."""
+        """A new store of this backend's kind, not opened yet.
+
+        Raises:
+            ConfigurationError: naming what is wrong with the backend's options.
+        """
         raise NotImplementedError
+
+    def require_good_options(self) -> None:
+        """Raise ConfigurationError if OPTIONS are wrong."""
+        if self._wrong:
+            raise ConfigurationError(*self._wrong)
 
     @property
     def store(self) -> FullStore:
@@ -224,16 +238,18 @@ class VTasksBackend(BaseTaskBackend):
         return results.stored(record, self.alias)
 
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
-        return []
+        """E005 for each wrong option; subclasses add their own."""
+        return [checks.Error(problem, id="vtasks_asgi.E005") for problem in self._wrong]
 
     # -- helpers
 
     def _number(self, name: str, default: float, *, least: float) -> float:
         value = self.options.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
-            raise ConfigurationError(
+            self._wrong.append(
                 f"TASKS[{self.alias!r}]['OPTIONS'][{name!r}] must be a number of at least {least}"
             )
+            return default
         return value
 
 

@@ -29,39 +29,40 @@ class DatabaseTaskBackend(VTasksBackend):
         """The store of that database's engine.
 
         Raises:
-            ConfigurationError: no such alias, or no store for its engine.
+            ConfigurationError: wrong options, no such alias, or no store for its engine.
         """
+        self.require_good_options()
         if problem := self._problem():
-            raise ConfigurationError(problem)
+            raise ConfigurationError(f"{problem.msg} {problem.hint or ''}".strip())
         from vtasks_asgi.store.database.sqlite import SQLiteStore
 
         return SQLiteStore(self.database, dead_letter_cap=options().dlq_cap)
 
-    def _problem(self) -> str | None:
+    def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
+        """E003 tables, E004 database."""
+        problem = self._problem()
+        return [*super().check(**kwargs), *([problem] if problem else [])]
+
+    def _problem(self) -> checks.Error | None:
+        if not apps.is_installed("vtasks_asgi.db"):
+            return checks.Error(
+                f"TASKS[{self.alias!r}] needs the tables of 'vtasks_asgi.db'.",
+                hint="Add 'vtasks_asgi.db' to INSTALLED_APPS and run 'manage.py migrate'.",
+                id="vtasks_asgi.E003",
+            )
         try:
             vendor = connections[self.database].vendor
         except ConnectionDoesNotExist:
-            return (
+            return checks.Error(
                 f"TASKS[{self.alias!r}]['OPTIONS']['DATABASE'] is {self.database!r},"
-                " which is not in DATABASES"
+                " which is not in DATABASES.",
+                id="vtasks_asgi.E004",
             )
         if vendor != "sqlite":
-            return (
+            return checks.Error(
                 f"DATABASES[{self.database!r}] is {vendor}, for which this version has no task"
-                " store; point OPTIONS['DATABASE'] at a SQLite database"
+                " store.",
+                hint="Point OPTIONS['DATABASE'] at a SQLite database.",
+                id="vtasks_asgi.E004",
             )
         return None
-
-    def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
-        messages = super().check(**kwargs)
-        if not apps.is_installed("vtasks_asgi.db"):
-            messages.append(
-                checks.Error(
-                    f"TASKS[{self.alias!r}] needs the tables of 'vtasks_asgi.db'.",
-                    hint="Add 'vtasks_asgi.db' to INSTALLED_APPS and run 'manage.py migrate'.",
-                    id="vtasks_asgi.E003",
-                )
-            )
-        elif problem := self._problem():
-            messages.append(checks.Error(problem, id="vtasks_asgi.E004"))
-        return messages
