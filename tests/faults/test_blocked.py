@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.ledger import Verdict, Word, judge
-from tests.processes import Project, project, wait_for
+from tests.processes import wait_for
+from tests.projects import Project, project
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.ledger import Verdict, Word
-from tests.processes import Project, Server, project, wait_for
+from tests.processes import Server, wait_for
+from tests.projects import Project, project
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.ledger import Fault, Verdict, Word
-from tests.processes import RUNNING, Process, Project, project, wait_for
+from tests.processes import Process, wait_for
+from tests.projects import RUNNING, Project, project
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.ledger import Fault, Verdict, Word
-from tests.processes import Process, Project, project, wait_for
+from tests.processes import Process, wait_for
+from tests.projects import Project, project
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 

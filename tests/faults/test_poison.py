@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.ledger import Fault, Verdict, Word, judge
-from tests.processes import Process, Project, project, wait_for
+from tests.processes import Process, wait_for
+from tests.projects import Project, project
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 

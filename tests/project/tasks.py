@@ -82,12 +82,15 @@ async def poison(key: str) -> None:
 
 
 @task
-async def fountain(key: str, count: int, tasks_each: int) -> None:
-    """Enqueues ``count`` batches of no-ops as fast as the worker's own store takes them."""
+async def fountain(key: str, seconds: float, tasks_each: int) -> None:
+    """Enqueues batches of no-ops as fast as the worker's own store takes them."""
     with PEN.run(key):
-        for number in range(count):
+        until, number = time.monotonic() + seconds, 0
+        while time.monotonic() < until:
+            number += 1
             keys = [f"{key}.{number}.{each}" for each in range(tasks_each)]
             await asyncio.gather(*(_enqueue(key) for key in keys))
+    gate(f"{key}-ended").touch()
 
 
 async def _enqueue(key: str) -> None:

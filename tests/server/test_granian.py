@@ -9,7 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.ledger import Word
-from tests.processes import EVERY_SECOND, project, wait_for
+from tests.processes import wait_for
+from tests.projects import EVERY_SECOND, project
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(180)]
 

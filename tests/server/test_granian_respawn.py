@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.ledger import Book, Word
-from tests.processes import EVERY_SECOND, Process, Server, project, wait_for
+from tests.processes import Process, Server, wait_for
+from tests.projects import EVERY_SECOND, project
 
 pytestmark = [pytest.mark.server, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -18,16 +18,8 @@ from typing import Any
 import pytest
 
 from tests.ledger import Book, Fault, Run, Verdict, Word
-from tests.processes import (
-    READY,
-    RUNNING,
-    Client,
-    Process,
-    Project,
-    Server,
-    project,
-    wait_for,
-)
+from tests.processes import Client, Process, Server, wait_for
+from tests.projects import READY, RUNNING, Project, project
 
 pytestmark = [pytest.mark.server, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 

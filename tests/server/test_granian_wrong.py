@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.ledger import Word
-from tests.processes import READY, Server, project, wait_for
+from tests.processes import Server, wait_for
+from tests.projects import READY, project
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(180)]
 
