@@ -15,6 +15,8 @@ from typing import Any
 
 from tests.ledger import Fault
 
+ROOT = Path(__file__).resolve().parent.parent
+
 #: Seconds for a process to boot or to end when nothing is promised about it; machines are busy.
 PATIENCE = 40.0
 LOOK_EVERY = 0.02

@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.ledger import Book, Fault, Ledger, Verdict, judge
-from tests.processes import PATIENCE, Client, Process, Server, free_port, wait_for
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.processes import PATIENCE, ROOT, Client, Process, Server, free_port, wait_for
 
 SHOWN_OF_A_LOG = 20_000
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.ledger import Book, Fault, Kind, Ledger, Pen, Run, Word, judge
-from tests.projects import ROOT
+from tests.processes import ROOT
 
 
 def run(key: str, pid: int, start: float, end: float | None = None) -> Run:
