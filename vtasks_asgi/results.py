@@ -1,5 +1,6 @@
 """A message as Django's ``TaskResult``: built only when somebody looks."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,8 @@ from vtasks_asgi.tasks import VTask
 
 type AnyResult = TaskResult[..., Any]
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
 #: Django knows four states; ours map onto them, the finer ones being in the store.
 _STATUS = {
     State.READY: TaskResultStatus.READY,
@@ -31,20 +34,32 @@ _STATUS = {
 
 def accepted(task: Any, message: Message, call: Call, alias: str) -> AnyResult:
     """The result of an enqueue just accepted."""
-    return TaskResult(
-        task=task,
-        id=message.id,
-        status=TaskResultStatus.READY,
-        enqueued_at=moment(call.enqueued_at),
-        started_at=None,
-        finished_at=None,
-        last_attempted_at=None,
-        args=call.args,
-        kwargs=call.kwargs,
-        backend=alias,
-        errors=[],
-        worker_ids=[],
-    )
+    fields = {
+        "task": task,
+        "id": message.id,
+        "status": TaskResultStatus.READY,
+        "enqueued_at": moment(call.enqueued_at),
+        "started_at": None,
+        "finished_at": None,
+        "last_attempted_at": None,
+        "args": call.args,
+        "kwargs": call.kwargs,
+        "backend": alias,
+        "errors": [],
+        "worker_ids": [],
+    }
+    if not _flat(call.args) or not _flat(call.kwargs.values()):
+        return TaskResult(**fields)
+    # Django's constructor would check and copy what encode has just checked: 4 µs of 30.
+    result = object.__new__(TaskResult)
+    for name, value in fields.items():
+        object.__setattr__(result, name, value)
+    object.__setattr__(result, "_return_value", None)
+    return result
+
+
+def _flat(values: Iterable[Any]) -> bool:
+    return all(type(value) in _SCALARS for value in values)
 
 
 def stored(record: Record, alias: str) -> AnyResult:

@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME, Task, TaskContext
+from django.core.signals import setting_changed
+from django.tasks import (
+    DEFAULT_TASK_BACKEND_ALIAS,
+    DEFAULT_TASK_QUEUE_NAME,
+    Task,
+    TaskContext,
+    task_backends,
+)
 from django.tasks.base import DEFAULT_TASK_PRIORITY, TaskResult
 from django.tasks.exceptions import InvalidTask
 
@@ -55,6 +62,19 @@ class VTask(_Task[P, R]):
         Task.__post_init__(self)
         registry.register(self)
 
+    def get_backend(self) -> Any:
+        """The backend of this task's alias.
+
+        Django keeps one per context and would build ours anew for many a request; ours may be
+        shared by all.
+        """
+        backend = _shared.get(self.backend)
+        if backend is None:
+            backend = task_backends[self.backend]
+            if getattr(backend, "shareable", False):
+                _shared[self.backend] = backend
+        return backend
+
     def using(
         self,
         *,
@@ -80,6 +100,17 @@ class VTask(_Task[P, R]):
         if self.max_rescues is None:
             return RetryPolicy(self.max_attempts, backoff=self.backoff)
         return RetryPolicy(self.max_attempts, self.max_rescues, self.backoff)
+
+
+_shared: dict[str, Any] = {}
+
+
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "TASKS" or setting.startswith("VTASKS_"):
+        _shared.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="vtasks_asgi.tasks")
 
 
 def _validate(task: VTask[Any, Any]) -> None:

@@ -46,6 +46,8 @@ class VTasksBackend(BaseTaskBackend):
     supports_async_task = True
     supports_get_result = True
     supports_priority = True
+    #: One instance may serve every thread and context of the process.
+    shareable = True
 
     #: Keys of OPTIONS every backend knows; subclasses add theirs.
     option_names: frozenset[str] = frozenset({"RESULT_TTL", "MAX_PAYLOAD"})

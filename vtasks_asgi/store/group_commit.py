@@ -7,6 +7,9 @@ shared by all who came while the one before was busy.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+type _Call[T, R] = tuple[Sequence[T], asyncio.Future[list[R]]]
 
 
 class GroupCommit[T, R]:
@@ -21,27 +24,48 @@ class GroupCommit[T, R]:
     ) -> None:
         self._write = write
         self._limit = limit
-        self._waiting: list[tuple[Sequence[T], asyncio.Future[list[R]]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._waiting: list[_Call[T, R]] = []
+        self._busy = False
+        self._writing: asyncio.Future[list[R]] | None = None
 
     async def commit(self, items: Sequence[T]) -> list[R]:
-        future: asyncio.Future[list[R]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[R]] = loop.create_future()
         self._waiting.append((items, future))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._run())
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._begin)  # not at once: who comes in the same instant joins
         return await future
 
-    async def _run(self) -> None:
-        try:
-            while self._waiting:
-                await self._write_group(self._next_group())
-        finally:
-            self._writing = None
-            for _, future in self._waiting:  # some are left only if this was cancelled
-                future.cancel()
-            self._waiting.clear()
+    # Callbacks instead of a task: each step of one would cost every caller a turn of the loop.
 
-    def _next_group(self) -> list[tuple[Sequence[T], asyncio.Future[list[R]]]]:
+    def _begin(self) -> None:
+        group = self._next_group()
+        try:
+            writing = self._write([item for items, _ in group for item in items])
+        except Exception as error:  # noqa: BLE001 - carried to the callers
+            self._writing = asyncio.get_running_loop().create_future()
+            self._writing.set_exception(error)
+        else:
+            self._writing = asyncio.ensure_future(writing)
+        self._writing.add_done_callback(partial(self._end, group))
+
+    def _end(self, group: "list[_Call[T, R]]", written: "asyncio.Future[list[R]]") -> None:
+        if written.cancelled():
+            for _, future in group:
+                future.cancel()
+        elif error := written.exception():
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            _deliver(group, written.result())
+        if self._waiting:
+            self._begin()
+        else:
+            self._busy = False
+
+    def _next_group(self) -> "list[_Call[T, R]]":
         size = count = 0
         for items, _ in self._waiting:
             size += len(items)
@@ -51,27 +75,10 @@ class GroupCommit[T, R]:
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         return group
 
-    async def _write_group(
-        self, group: list[tuple[Sequence[T], "asyncio.Future[list[R]]"]]
-    ) -> None:
-        try:
-            results = await self._write([item for items, _ in group for item in items])
-        except BaseException as error:
-            for _, future in group:
-                if not future.done():
-                    _fail(future, error)
-            if not isinstance(error, Exception):
-                raise
-            return
-        start = 0
-        for items, future in group:
-            if not future.done():
-                future.set_result(results[start : start + len(items)])
-            start += len(items)
 
-
-def _fail[R](future: "asyncio.Future[list[R]]", error: BaseException) -> None:
-    if isinstance(error, asyncio.CancelledError):
-        future.cancel()
-    else:
-        future.set_exception(error)
+def _deliver[T, R](group: "list[_Call[T, R]]", results: list[R]) -> None:
+    start = 0
+    for items, future in group:
+        if not future.done():
+            future.set_result(results[start : start + len(items)])
+        start += len(items)

@@ -7,6 +7,10 @@ Within the process a push rings directly. Other processes are noticed through SQ
 import asyncio
 import sqlite3
 import threading
+from collections import Counter
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 
 from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.store.database.connections import connect
@@ -15,44 +19,59 @@ from vtasks_asgi.store.database.connections import connect
 WATCH_EVERY = 0.02
 
 
+@dataclass(slots=True)
+class _Listener:
+    queues: frozenset[str]
+    loop: asyncio.AbstractEventLoop
+    event: asyncio.Event
+
+
 class Doorbell:
     """``listen`` before looking, ``wait`` if nothing was found: no ring in between is missed."""
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
-        self._rings = 0
-        self._waiting: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+        self._rings_for_all = 0
+        self._rings: Counter[str] = Counter()
+        self._listeners: list[_Listener] = []
         self._somebody = threading.Event()
         self._closed = False
         self._watcher: threading.Thread | None = None
 
-    def ring(self) -> None:
-        """Wake everybody who waits; from any thread."""
-        self._rings += 1
-        for event, loop in list(self._waiting.items()):
-            try:
-                loop.call_soon_threadsafe(event.set)
-            except RuntimeError:
-                self._waiting.pop(event, None)  # that loop is closed
+    def ring(self, queues: Collection[str] | None = None) -> None:
+        """Wake those who wait for one of these queues, or everybody; from any thread."""
+        if queues is None:
+            self._rings_for_all += 1
+        else:
+            self._rings.update(queues)
+        for listener in list(self._listeners):
+            if queues is None or not listener.queues.isdisjoint(queues):
+                with suppress(RuntimeError):  # its loop is closed
+                    listener.loop.call_soon_threadsafe(listener.event.set)
 
-    def listen(self) -> int:
-        """The number of rings so far, to be handed to ``wait``."""
-        return self._rings
+    def listen(self, queue: str) -> int:
+        """A number that changes with every ring for the queue."""
+        return self._rings_for_all + self._rings[queue]
 
-    async def wait(self, heard: int, timeout: float) -> None:
-        """Return when it rings, at once if it rang after ``heard``, or after ``timeout`` s."""
+    async def wait(self, heard: Mapping[str, int], timeout: float) -> None:
+        """Return when it rings for one of these queues, or after ``timeout`` seconds.
+
+        ``heard`` is what ``listen`` said for each of them before the caller looked; had it rung
+        since then, this returns at once.
+        """
         event = asyncio.Event()
-        self._waiting[event] = asyncio.get_running_loop()
+        listener = _Listener(frozenset(heard), asyncio.get_running_loop(), event)
+        self._listeners.append(listener)
         self._somebody.set()
         try:
-            if self._rings == heard:
+            if all(self.listen(queue) == number for queue, number in heard.items()):
                 async with asyncio.timeout(timeout):
                     await event.wait()
         except TimeoutError:
             pass
         finally:
-            self._waiting.pop(event, None)
-            if not self._waiting:
+            self._listeners.remove(listener)
+            if not self._listeners:
                 self._somebody.clear()
 
     def start(self) -> None:

@@ -88,24 +88,26 @@ class SQLiteStore:
     async def push(self, messages: Sequence[Message]) -> list[Receipt]:
         return await self._pushes.commit(messages)
 
-    async def _push_group(self, messages: list[Message]) -> list[Receipt]:
+    def _push_group(self, messages: list[Message]) -> "asyncio.Future[list[Receipt]]":
         now = self._now()
-        receipts = await self._open_writer.submit(lambda conn: sql.push(conn, messages, now))
-        self._doorbell.ring()
-        return receipts
+        written = self._open_writer.submit(lambda conn: sql.push(conn, messages, now))
+        queues = {message.queue for message in messages}
+        written.add_done_callback(lambda _: self._doorbell.ring(queues))
+        return written
 
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
         """In the caller's transaction if there is one; else through the writer, if it runs."""
         now = self._now()
         connection = connections[self._alias]
+        ring = partial(self._doorbell.ring, {message.queue for message in messages})
         if not connection.in_atomic_block and self._writer is not None:
             receipts = self._writer.call(lambda conn: sql.push(conn, messages, now))
-            self._doorbell.ring()
+            ring()
             return receipts
         with mapped_errors(), transaction.atomic(using=self._alias):
             connection.ensure_connection()
             receipts = sql.push(connection.connection, messages, now)
-            transaction.on_commit(self._doorbell.ring, using=self._alias, robust=True)
+            transaction.on_commit(ring, using=self._alias, robust=True)
         return receipts
 
     async def ticks(self, schedules: Sequence[str]) -> Ticks:
@@ -115,13 +117,14 @@ class SQLiteStore:
     async def push_tick(self, schedule: str, at: float, message: Message | None) -> bool:
         work = partial(sql.push_tick, schedule=schedule, at=at, message=message, now=self._now())
         fired = await self._open_writer.submit(work)
-        self._doorbell.ring()
+        if fired and message is not None:
+            self._doorbell.ring({message.queue})
         return fired
 
     # -- consuming
 
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
-        self._heard[queue] = self._doorbell.listen()
+        self._heard[queue] = self._doorbell.listen(queue)
         now = self._now
         return await self._open_writer.submit(
             lambda conn: sql.claim(conn, queue, limit, worker=worker, lease=lease, now=now()),
@@ -145,7 +148,7 @@ class SQLiteStore:
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
         self._open_writer  # noqa: B018 - raises when the store is not open
-        heard = min((self._heard.get(queue, -1) for queue in queues), default=-1)
+        heard = {queue: self._heard.get(queue, -1) for queue in queues}
         await self._doorbell.wait(heard, timeout)
 
     # -- inspecting
