@@ -52,8 +52,8 @@ class Lane(Executor):
         def work() -> T:
             try:
                 return context.run(call)
-            except GeneratorExit as error:  # thrown into coroutines it would close them
-                raise RuntimeError("the task raised GeneratorExit") from error
+            except (GeneratorExit, StopIteration) as error:  # no future may carry these
+                raise RuntimeError(f"the task raised {type(error).__name__}") from error
             finally:
                 clean_connections()
 
