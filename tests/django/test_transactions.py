@@ -5,6 +5,7 @@ import contextvars
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -112,9 +113,9 @@ def rings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     heard: list[int] = []
     original = Doorbell.ring
 
-    def ring(self: Doorbell) -> None:
+    def ring(self: Doorbell, *args: Any) -> None:
         heard.append(1)
-        original(self)
+        original(self, *args)
 
     monkeypatch.setattr(Doorbell, "ring", ring)
     return heard
