@@ -69,7 +69,7 @@ def test_two_workers_share_the_work_and_each_tick_fires_once(tmp_path: Path) -> 
     with project(tmp_path, VTASKS_SCHEDULE=EVERY_SECOND, VTASKS_CONCURRENCY=3) as it:
         server = it.granian("--workers", "2")
         client = it.client()
-        client.do("feed", "f", [["nap", [0.1]], ["doze", [0.1]]], 0.01)
+        client.do("feed", "f", [["nap", [0.1]], ["doze", [0.1]]], 0.03)
         wait_for(lambda: len(it.book().ticks("each")) >= 5, "five ticks")
         wait_for(lambda: len({run.pid for run in it.book().runs}) == 2, "both workers have work")
         client.do("rest")
