@@ -82,6 +82,8 @@ def _application(app: ASGIApp, host: Host, endpoints: Endpoints) -> ASGIApp:
                 host.first_request()
             if scope["path"] in own and (handler := match(scope)) is not None:
                 return await handler(scope, receive, send)
+            if host.runtime is not None:
+                host.runtime.traffic.note()
         activate(host.runtime)
         return await app(scope, receive, send)
 

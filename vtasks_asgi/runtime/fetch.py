@@ -13,6 +13,7 @@ from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
+from vtasks_asgi.runtime.traffic import POLITE_BATCH, POLITE_PAUSE, Traffic
 from vtasks_asgi.store.base import Claim, Claimed, Store
 
 #: Seconds of starting tasks before the loop gets a turn: requests come first.
@@ -33,6 +34,7 @@ class Fetcher:
         config: RuntimeConfig,
         events: Events,
         clock: Clock,
+        traffic: Traffic | None = None,
     ) -> None:
         self._store = store
         self.queues = list(queues)
@@ -42,6 +44,7 @@ class Fetcher:
         self._config = config
         self._events = events
         self._clock = clock
+        self._traffic = traffic or Traffic(clock)
         self.last_round: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -54,6 +57,8 @@ class Fetcher:
                 if next_due is not None:
                     timeout = min(timeout, next_due)
                 await self._store.wait(self.queues, timeout)
+            elif self._traffic.flows:
+                await asyncio.sleep(POLITE_PAUSE)
 
     async def _round(self) -> tuple[int, float | None]:
         """Ask each queue once, the first one next time last; how many, and when more is due."""
@@ -74,8 +79,9 @@ class Fetcher:
 
     async def _claim(self, queue: str) -> Claimed:
         config, asked = self._config, self._clock.monotonic()
+        limit = min(self.slots.free, POLITE_BATCH) if self._traffic.flows else self.slots.free
         claiming = asyncio.ensure_future(
-            self._store.claim(queue, self.slots.free, worker=config.worker, lease=config.lease)
+            self._store.claim(queue, limit, worker=config.worker, lease=config.lease)
         )
         try:
             claimed = await asyncio.shield(claiming)

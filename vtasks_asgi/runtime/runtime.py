@@ -22,6 +22,7 @@ from vtasks_asgi.runtime.reclaim import Reclaimer
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.supervise import Service, backoff, services
+from vtasks_asgi.runtime.traffic import Traffic
 from vtasks_asgi.store.base import Claim, FullStore
 
 logger = logging.getLogger("vtasks_asgi")
@@ -58,7 +59,7 @@ class Runtime:
         store: opened and closed by ``run``, and tried again for as long as it is unavailable.
         invoke: turns a claim into an outcome.
         rescue: the outcome of a claim whose worker vanished.
-        make_cron: builds the scheduler, or None for none.
+        cron: the scheduler, or None for none.
     """
 
     def __init__(
@@ -81,6 +82,8 @@ class Runtime:
         self._cron = cron
         self._events = events
         self._clock = clock or SystemClock()
+        #: The web server's side notes its requests here.
+        self.traffic = Traffic(self._clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         # Not threading events: those have a lock, on which a signal handler could wait for itself.
         self._asked_to_stop = False
@@ -209,6 +212,7 @@ class Runtime:
                 config=self.config,
                 events=self._events,
                 clock=self._clock,
+                traffic=self.traffic,
             )
             for pool in self.config.pools
         ]
