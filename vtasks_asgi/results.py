@@ -1,6 +1,5 @@
 """A message as Django's ``TaskResult``: built only when somebody looks."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +8,7 @@ from django.tasks import TaskResult, TaskResultStatus
 from django.tasks.base import TaskError
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.utils import timezone as django_timezone
+from django.utils.json import normalize_json
 
 from vtasks_asgi import registry
 from vtasks_asgi.conf import use_tz
@@ -34,32 +34,29 @@ _STATUS = {
 
 def accepted(task: Any, message: Message, call: Call, alias: str) -> AnyResult:
     """The result of an enqueue just accepted."""
-    fields = {
-        "task": task,
-        "id": message.id,
-        "status": TaskResultStatus.READY,
-        "enqueued_at": moment(call.enqueued_at),
-        "started_at": None,
-        "finished_at": None,
-        "last_attempted_at": None,
-        "args": call.args,
-        "kwargs": call.kwargs,
-        "backend": alias,
-        "errors": [],
-        "worker_ids": [],
-    }
-    if not _flat(call.args) or not _flat(call.kwargs.values()):
-        return TaskResult(**fields)
-    # Django's constructor would check and copy what encode has just checked: 4 µs of 30.
+    # Django's constructor would check and copy what encode has just checked: 3 µs of 25.
     result = object.__new__(TaskResult)
-    for name, value in fields.items():
-        object.__setattr__(result, name, value)
-    object.__setattr__(result, "_return_value", None)
+    put = object.__setattr__
+    put(result, "task", task)
+    put(result, "id", message.id)
+    put(result, "status", TaskResultStatus.READY)
+    put(result, "enqueued_at", moment(call.enqueued_at))
+    put(result, "started_at", None)
+    put(result, "finished_at", None)
+    put(result, "last_attempted_at", None)
+    put(result, "args", _listed(call.args))
+    put(result, "kwargs", _listed(call.kwargs))
+    put(result, "backend", alias)
+    put(result, "errors", [])
+    put(result, "worker_ids", [])
+    put(result, "_return_value", None)
     return result
 
 
-def _flat(values: Iterable[Any]) -> bool:
-    return all(type(value) in _SCALARS for value in values)
+def _listed(value: Any) -> Any:
+    """What JSON makes of it: tuples become lists. Scalars, the common case, stay as they are."""
+    values = value.values() if isinstance(value, dict) else value
+    return value if _SCALARS.issuperset(map(type, values)) else normalize_json(value)
 
 
 def stored(record: Record, alias: str) -> AnyResult:
