@@ -160,7 +160,7 @@ def _log_dead_letter(outcome: Dead, fields: dict[str, object]) -> None:
     error, reason = _error(outcome.history), clean(outcome.reason)
     tasks.error(
         "Task %s given up on after attempt %d: %s (%s)",
-        *(fields["vtasks_task"], fields["vtasks_attempt"], reason, error),
+        *(fields["vtasks_task"] or "(unreadable)", fields["vtasks_attempt"], reason, error),
         extra=fields
         | {"vtasks_event": "dead_letter", "vtasks_reason": reason, "vtasks_error": error},
     )
