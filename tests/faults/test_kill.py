@@ -36,7 +36,7 @@ def kill_repeatedly(it: Project, kills: int = KILLS) -> Verdict:
     late = [_slowest_rescue(it, fault) for fault in faults]
     broken += [f"{key} did not run again within {BOUND} s" for _, key in late if key]
     client.do("rest")
-    verdict = it.verdict(*faults, silence=2 * LEASE, also=broken)
+    verdict = it.verdict(*faults, silence=2 * LEASE, timeout=120, also=broken)  # see CRASH_PAUSE
     verdict.figures += f", the slowest second start {max(took for took, _ in late):.1f} s"
     return verdict
 
