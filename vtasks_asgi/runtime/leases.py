@@ -19,6 +19,8 @@ logger = logging.getLogger("vtasks_asgi")
 PING_EVERY = 0.5
 #: A loop that has not answered for so long is reported while it is still blocked (seconds).
 BLOCKED_AFTER = 1.0
+#: Seconds between two log lines about one outage.
+COMPLAIN_EVERY = 10.0
 BATCH = 500
 
 
@@ -36,6 +38,7 @@ class Leases:
         self._loop = asyncio.get_running_loop()
         self._ping_sent: float | None = None
         self._culprit: str | None = None
+        self._silent_until = float("-inf")
         self._stop = threading.Event()
         #: The last measured delay of the loop, in seconds.
         self.lag = 0.0
@@ -74,10 +77,15 @@ class Leases:
                 if lost:
                     self._tell(self._lose, lost)
         except StoreError as error:
-            if not self._stop.is_set():
-                logger.error("Leases could not be renewed, trying again: %s", error)
+            self._complain(error)
             return min(1.0, self._lease / 4)
         return self._lease / 3
+
+    def _complain(self, error: StoreError) -> None:
+        now = self._clock.monotonic()
+        if now >= self._silent_until and not self._stop.is_set():
+            self._silent_until = now + COMPLAIN_EVERY
+            logger.error("Leases could not be renewed, trying again: %s", error)
 
     def _ping(self) -> None:
         now = self._clock.monotonic()
