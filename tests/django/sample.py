@@ -295,3 +295,10 @@ def wants_queue_name(queue_name: str) -> str:
 @task
 def pair() -> Any:
     return (1, {"a": (2,)})
+
+
+@task
+def note_connection() -> None:
+    """Note the driver's own connection, which Django keeps or closes."""
+    connection.ensure_connection()
+    SEEN.append(connection.connection)

@@ -456,43 +456,28 @@ def test_in_another_thread_than_the_main_one(ear: Ear) -> None:
     assert errors == []
 
 
-class Stuck:
-    """Stands for a runtime that does not end, or dies."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self._error = error
-        self.is_open = False
-        self.alias = "default"
-        self.closed = asyncio.Event()
-
-    async def run(self) -> None:
-        if self._error:
-            raise self._error
-        await asyncio.Event().wait()
-
-    def close(self) -> None:
-        self.closed.set()
-
-
 async def test_a_worker_that_does_not_end_is_left_behind(
     monkeypatch: pytest.MonkeyPatch, change: Change, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def run(self: Runtime) -> None:
+        await asyncio.Event().wait()
+
     change(VTASKS_DRAIN_TIMEOUT=0)
     monkeypatch.setattr(host, "SHUTDOWN_MARGIN", 0.02)
-    stuck = Stuck()
-    monkeypatch.setattr(asgi, "assemble", lambda **options: stuck)
+    monkeypatch.setattr(Runtime, "run", run)
     async with serving(get_worker_application(Inner())):
         pass
-    assert stuck.closed.is_set()
     assert "did not stop in time" in caplog.text
 
 
 async def test_a_worker_that_dies_does_not_take_the_site_along(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(asgi, "assemble", lambda **options: Stuck(ValueError("a bug of ours")))
-    inner = Inner()
-    async with serving(get_worker_application(inner)) as server:
+    async def run(self: Runtime) -> None:
+        raise ValueError("a bug of ours")
+
+    monkeypatch.setattr(Runtime, "run", run)
+    async with serving(get_worker_application(Inner())) as server:
         await asyncio.sleep(0)
         assert (await server.request("/anything")).status == 204
     assert "The task runtime died" in caplog.text

@@ -1,10 +1,12 @@
 """Messages run by a real worker over the database: what comes back, and what is left behind."""
 
+import sqlite3
 import threading
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connections
 from django.tasks import TaskResultStatus
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.utils import timezone
@@ -220,6 +222,24 @@ class TestResultsAreKept:
         kept = Result.objects.get()
         assert kept.expires_at - kept.finished_at == pytest.approx(7.5)
 
+    def test_also_when_the_message_does_not_say(self) -> None:
+        """As one enqueued before the task was given an option."""
+        result = sample.brief.enqueue()
+        call = decode(bytes(Message.objects.get().body))
+        call.result_ttl = None
+        Message.objects.update(body=encode(call))
+        done(result)
+        kept = Result.objects.get()
+        assert kept.expires_at - kept.finished_at == pytest.approx(7.5)
+
+    def test_not_at_all_if_the_backend_says_so(self, change: Change) -> None:
+        name = "vtasks_asgi.backends.database.DatabaseTaskBackend"
+        change(TASKS={"default": {"BACKEND": name, "OPTIONS": {"RESULT_TTL": 0}}})
+        sample.add.enqueue(1)
+        kept = sample.brief.enqueue()
+        run(2)
+        assert list(Result.objects.values_list("uid", flat=True)) == [kept.id]
+
     def test_for_the_messages_own_time(self) -> None:
         done(sample.brief.using(result_ttl=99.0).enqueue())
         kept = Result.objects.get()
@@ -295,6 +315,7 @@ def test_an_async_task_has_a_thread_and_a_connection_of_its_own_for_the_orm() ->
         assert loop == "test-worker"
         assert first == second, "one thread, and within a task one connection"
         assert first[0].startswith("vtasks-lane")
+    assert len({result.return_value[1][0] for result in results}) == 1, "threads are reused"
 
 
 def lane_threads() -> set[threading.Thread]:
@@ -320,6 +341,20 @@ def test_threads_end_with_the_worker() -> None:
     for thread in threads:
         thread.join(20.0)
         assert not thread.is_alive()
+
+
+def test_so_do_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", None)
+    sample.note_connection.enqueue()
+    with working() as worker:
+        worker.ear.wait(1)
+        threads = lane_threads()
+        [raw] = sample.SEEN
+        raw.execute("SELECT 1")
+    for thread in threads:
+        thread.join(20.0)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        raw.execute("SELECT 1")
 
 
 def test_a_thread_that_is_still_busy_ends_with_its_task(change: Change) -> None:

@@ -20,6 +20,7 @@ from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.exceptions import StoreUnavailable
 from vtasks_asgi.runtime.active import current
 from vtasks_asgi.store.database.doorbell import Doorbell
+from vtasks_asgi.store.database.sqlite import SQLiteStore
 
 
 def enqueue(value: object) -> None:
@@ -241,8 +242,12 @@ async def test_sync_code_of_an_async_request_keeps_its_transaction() -> None:
     assert (await arows())["messages"] == 0
 
 
-async def test_another_loop_than_the_runtimes_may_enqueue() -> None:
+async def test_another_loop_than_the_runtimes_may_enqueue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As a library does that runs a loop of its own in a thread."""
+    pushed: list[object] = []
+    monkeypatch.setattr(SQLiteStore, "push", lambda self, messages: pushed.append(messages))
 
     async def other() -> str:
         return (await sample.aadd.aenqueue(1)).id
@@ -260,6 +265,7 @@ async def test_another_loop_than_the_runtimes_may_enqueue() -> None:
         thread.start()
         await asyncio.get_running_loop().run_in_executor(None, thread.join)
     assert (await sample.aadd.aget_result(found[0])).args == [1]
+    assert pushed == [], "the runtime's store belongs to its own loop"
 
 
 async def test_cancelling_one_caller_harms_no_other() -> None:

@@ -59,6 +59,7 @@ async def test_no_queue_of_a_pool_starves_another() -> None:
             await scene.script.until_began(count)
             gate.release()
         await scene.script.until_ended(9)
+    assert {limit for _, limit in scene.store.claimed} == {1}, "asked without a free slot"
     order = [claim.queue for claim in scene.script.began]
     assert [sorted(order[i : i + 3]) for i in (0, 3, 6)] == [["a", "b", "c"]] * 3
 
@@ -229,6 +230,28 @@ async def test_every_round_trip_is_told() -> None:
         await scene.recorder.until("claimed", 2)
     (first_queue, first), (_, second) = scene.recorder.all("claimed")[:2]
     assert (first_queue, [claim.id for claim in first], list(second)) == (QUEUE, [id], [])
+
+
+async def test_a_stop_while_a_batch_is_being_started_gives_the_rest_back() -> None:
+    scene = Scene(config=configured(PoolConfig((QUEUE,), 50)))
+
+    async def slow(claim: Claim) -> Outcome:
+        scene.fake.advance(0.01)  # a whole time slice
+        if len(scene.script.began) == 3:
+            scene.runtime.stop()
+        return DONE
+
+    scene.script.work = slow
+    ids = await scene.push(50)
+    async with scene.alive():
+        await scene.script.until_began(3)
+    ran = len(scene.script.began)
+    assert ran < 10
+    records = [await scene.store.record(id) for id in ids]
+    assert [record.state for record in records].count(State.DONE) == ran
+    assert {(r.state, r.attempt) for r in records if r.state is not State.DONE} == {
+        (State.READY, 0)
+    }
 
 
 async def test_many_quick_tasks_leave_turns_to_others() -> None:

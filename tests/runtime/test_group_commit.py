@@ -109,6 +109,22 @@ async def test_a_caller_that_gives_up_harms_nobody(when: str) -> None:
         await leaves
 
 
+async def test_a_caller_that_gave_up_keeps_no_error_from_the_others() -> None:
+    log = Log()
+    log.error = lambda items: ValueError("full")
+    group = GroupCommit(log)
+    leaves, stays = calls(group, [1], [2])
+    await turns()
+    leaves.cancel()
+    await turns()
+    log.let()
+    with pytest.raises(ValueError, match="full"):
+        await stays
+    log.error = lambda items: None
+    log.let()
+    assert await group.commit([3]) == [6]
+
+
 async def test_the_caller_who_began_the_write_may_leave_too() -> None:
     log = Log()
     group = GroupCommit(log)

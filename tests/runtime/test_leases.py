@@ -32,24 +32,23 @@ async def test_a_blocked_loop_loses_no_lease_and_names_who_blocks(
     taken_over: list[Claim] = []
 
     async def work(claim: Claim) -> Outcome:
-        time.sleep(1.0)  # noqa: ASYNC251 - two and a half leases
+        time.sleep(1.8)  # noqa: ASYNC251 - more than two leases
         peer = await scene.store.peer()
         taken_over.extend(await peer.reclaim(QUEUE, 10, worker="peer", lease=30.0))
         return DONE
 
-    scene = Scene(work, clock=SystemClock(), config=configured(lease=0.4, reclaim_every=3600.0))
+    scene = Scene(work, clock=SystemClock(), config=configured(lease=0.8, reclaim_every=3600.0))
     [id] = await scene.push()
     async with scene.alive():
         await scene.store.until_settled()
-        lags = await scene.recorder.until("loop_lag", 2)
+        await scene.recorder.until("loop_lag", 2)
     assert taken_over == []
     assert held(scene) >= 2
     assert (await scene.store.record(id)).state is State.DONE
     assert not scene.recorder.all("stale")
-    [(lag, culprit)] = [told for told in lags if told[0] > 0.5]
-    assert culprit == "a.task"
-    [line] = [r.getMessage() for r in caplog.records if "blocked" in r.getMessage()]
-    assert "a.task" in line
+    lag, culprit = max(scene.recorder.all("loop_lag"))
+    assert (lag > 1.0, culprit) == (True, "a.task")
+    assert [r for r in caplog.records if "blocked" in r.msg and "a.task" in r.getMessage()]
     assert scene.runtime.health().loop_lag < lag
 
 

@@ -223,6 +223,19 @@ async def test_outcomes_that_cannot_be_written_at_the_end_are_reported(
     assert scene.store.calls["aclose"] == 1
 
 
+async def test_the_end_waits_for_the_last_outcomes() -> None:
+    scene = Scene()
+    [id] = await scene.push()
+    gate = scene.store.hold("settle")
+    async with scene.alive() as life:
+        await gate.reached.wait()
+        scene.runtime.close()
+        await turns()
+        assert not life.done()
+        gate.opened.set()
+    assert (await scene.store.record(id)).state is State.DONE
+
+
 async def test_a_bug_while_opening_leaves_with_the_store_closed() -> None:
     scene = Scene()
     scene.store.fail("open", error=ZeroDivisionError())
@@ -242,6 +255,7 @@ async def test_cancelling_the_life_ends_everything_it_started() -> None:
         await life
     assert asyncio.all_tasks() == before
     assert scene.store.calls["aclose"] == 1
+    assert scene.script.closed
 
 
 class Ticking:
