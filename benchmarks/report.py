@@ -42,7 +42,8 @@ def _rows(outcome: Outcome) -> Iterator[str]:
             if found is None:
                 continue
             row = f"  {side.name:<{width}}  {_number(found, metric)}"
-            against = outcome.ratio(side, metric.name) if side is not PEER else None
+            compared = metric.compared and side is not PEER
+            against = outcome.ratio(side, metric.name) if compared else None
             if against:
                 row += f"   peer x {against.median:.3g} ({against.low:.3g}-{against.high:.3g})"
             yield row
@@ -95,7 +96,7 @@ def _scenario(outcome: Outcome) -> dict[str, Any]:
             side.name: {
                 metric.name: asdict(found)
                 for metric in scenario.metrics
-                if (found := outcome.ratio(side, metric.name))
+                if metric.compared and (found := outcome.ratio(side, metric.name))
             }
             for side in scenario.sides
             if side is not PEER

@@ -26,11 +26,12 @@ PEER = Side("peer", "peer")
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number of every sample, and how it is printed."""
+    """A number of every sample, how it is printed, and whether its ratio says anything."""
 
     name: str
     unit: str
     digits: int = 0
+    compared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ type Sample = dict[str, float]
 class Scenario:
     """``measure`` gives one sample of one side, and raises ``WrongCount`` when work went missing.
 
-    ``sizes`` and ``smoke`` are keyed by package; the first metric is the one compared by ratio.
+    ``sizes`` and ``smoke`` are keyed by package.
     """
 
     name: str

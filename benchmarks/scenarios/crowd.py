@@ -67,8 +67,8 @@ SCENARIO = Scenario(
     measure=measure,
     sides=(PEER, OURS),
     metrics=(
-        Metric("rate", "tasks/s"),
-        Metric("cpu", "CPU µs/task", 1),
+        Metric("rate", "tasks/s", compared=True),
+        Metric("cpu", "CPU µs/task", 1, compared=True),
         Metric("locked", "lock errors"),
         Metric("least", "% least share", 1),
     ),

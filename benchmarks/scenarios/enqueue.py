@@ -10,7 +10,7 @@ from benchmarks.scenario import OURS, OURS_BARE, PEER, Metric, Sample, Scenario,
 from benchmarks.sides.pending import pending
 
 WARMUP = 20
-METRICS = (Metric("rate", "tasks/s"), Metric("cpu", "CPU µs/task", 1))
+METRICS = (Metric("rate", "tasks/s", compared=True), Metric("cpu", "CPU µs/task", 1, compared=True))
 
 
 async def measure(bench: Bench, side: Side, sizes: Sizes) -> Sample:

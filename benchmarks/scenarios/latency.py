@@ -7,7 +7,11 @@ from benchmarks.scenario import OURS, PEER, Metric, Sample, Scenario, Side, Size
 from benchmarks.stats import percentile
 
 CONCURRENCY = 100
-METRICS = (Metric("median", "ms", 2), Metric("p99", "ms", 2), Metric("worst", "ms", 2))
+METRICS = (
+    Metric("median", "ms", 2, compared=True),
+    Metric("p99", "ms", 2),
+    Metric("worst", "ms", 2),
+)
 
 
 def _summary(side: Side, arrivals: list[int], count: int) -> Sample:

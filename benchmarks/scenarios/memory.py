@@ -77,8 +77,8 @@ SCENARIO = Scenario(
     measure=measure,
     sides=(PEER, OURS, TWIN),
     metrics=(
-        Metric("pss", "MiB", 1),
-        Metric("private", "MiB", 1),
+        Metric("pss", "MiB", 1, compared=True),
+        Metric("private", "MiB", 1, compared=True),
         Metric("used", f"MiB after {REQUESTS} pages", 1),
         Metric("processes", ""),
     ),

@@ -34,7 +34,10 @@ SCENARIO = Scenario(
     title=f"no-op async tasks processed by one worker process, {CONCURRENCY} at a time",
     measure=measure,
     sides=(PEER, OURS, OURS_BARE, OURS_LOGGED),
-    metrics=(Metric("rate", "tasks/s"), Metric("cpu", "CPU µs/task", 1)),
+    metrics=(
+        Metric("rate", "tasks/s", compared=True),
+        Metric("cpu", "CPU µs/task", 1, compared=True),
+    ),
     sizes={"peer": {"count": 2_000}, "ours": {"count": 100_000}},
     smoke={"peer": {"count": 100}, "ours": {"count": 1_000}},
     targets=(Target("rate", 60.0, at_least=True, ratio=True),),
