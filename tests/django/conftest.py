@@ -11,6 +11,9 @@ from django.db import connections
 from django.test import SimpleTestCase, override_settings
 
 from tests.django import sample
+from tests.django.helpers import Ear
+from vtasks_asgi import asgi
+from vtasks_asgi.runtime.events import hub
 
 type Change = Callable[..., None]
 
@@ -40,3 +43,31 @@ def change() -> Iterator[Change]:
             stack.enter_context(override_settings(**settings))
 
         yield change
+
+
+@pytest.fixture
+def site(change: Change) -> None:
+    """The settings of a small site with a worker in it."""
+    change(
+        ROOT_URLCONF="tests.django.site",
+        ALLOWED_HOSTS=["testserver"],
+        VTASKS_EMBEDDED="on",
+        VTASKS_DRAIN_TIMEOUT=5,
+    )
+
+
+@pytest.fixture
+def ear() -> Iterator[Ear]:
+    """Hears every runtime of this process."""
+    ear = Ear()
+    hub.add(ear)
+    yield ear
+    hub.remove(ear)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """With which options a runtime would have been made; none is."""
+    made: list[object] = []
+    monkeypatch.setattr(asgi, "assemble", lambda **options: made.append(options))
+    return made

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import pytest
 from asgiref.sync import sync_to_async
 from django.tasks import TaskResult
 
@@ -116,6 +117,12 @@ def done(result: AnyResult, **options: Any) -> AnyResult:
     return result
 
 
+def refreshed(*results: AnyResult) -> list[AnyResult]:
+    for result in results:
+        result.refresh()
+    return list(results)
+
+
 def rows() -> dict[str, int]:
     """How many messages there are in each table."""
     return {
@@ -126,6 +133,9 @@ def rows() -> dict[str, int]:
 
 
 arows = sync_to_async(rows)
+
+#: Runs a test for ``task`` and again for ``atask``.
+SYNC_AND_ASYNC = pytest.mark.parametrize("kind", ["", "a"], ids=["sync", "async"])
 
 NO_ROWS = {"messages": 0, "results": 0, "dead": 0}
 

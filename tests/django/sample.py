@@ -50,11 +50,6 @@ def echo(value: Any = None, **more: Any) -> Any:
 
 
 @task
-async def aecho(value: Any = None) -> Any:
-    return value
-
-
-@task
 def note(value: Any) -> None:
     SEEN.append(value)
 

@@ -1,15 +1,23 @@
 """A server that is not there: speaks ASGI to an application, within the test's own loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from django.core.asgi import get_asgi_application
 
 from tests.django.helpers import PATIENCE
 from vtasks_asgi.lifespan import ASGIApp
+from vtasks_asgi.runtime.active import current
+
+if TYPE_CHECKING:
+    from vtasks_asgi.runtime.runtime import Runtime
 
 type Event = MutableMapping[str, Any]
+type Receive = Callable[[], Awaitable[Event]]
+type Send = Callable[[Event], Awaitable[None]]
 
 
 @dataclass
@@ -114,3 +122,36 @@ async def serving(app: ASGIApp, **options: Any) -> AsyncIterator[Server]:
     finally:
         answer = await server.shutdown()
     assert answer == {"type": "lifespan.shutdown.complete"}
+
+
+class Inner:
+    """An application with a lifespan of its own; answers as told and remembers what it saw."""
+
+    def __init__(self, *, startup: str = "complete", shutdown: str = "complete") -> None:
+        self._answers = {"startup": startup, "shutdown": shutdown}
+        self.seen: list[str] = []
+        self.scopes: list[Event] = []
+        self.active: list[Runtime | None] = []
+
+    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+        self.scopes.append(scope)
+        self.active.append(current.get())
+        if scope["type"] != "lifespan":
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        for phase in ("startup", "shutdown"):
+            event = await receive()
+            self.seen.append(event["type"])
+            answer: Event = {"type": f"lifespan.{phase}.{self._answers[phase]}"}
+            if self._answers[phase] == "failed":
+                answer["message"] = f"{phase} went wrong"
+            if phase == "startup":
+                scope["state"]["from the application"] = True
+            await send(answer)
+            if answer["type"].endswith("failed"):
+                return
+
+
+def django() -> ASGIApp:
+    return get_asgi_application()

@@ -1,38 +1,28 @@
-"""Messages run by a real worker over the database: what comes back, and what is left behind."""
-
-import sqlite3
-import threading
-from datetime import timedelta
+"""What a run brings back: values, errors, attempts, and results for as long as they are kept."""
 
 import pytest
-from django.contrib.auth.models import Group
-from django.db import connections
 from django.tasks import TaskResultStatus
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.utils import timezone
 
 from tests.django import sample
 from tests.django.conftest import Change
-from tests.django.helpers import NO_ROWS, AnyResult, done, rows, run, working
+from tests.django.helpers import (
+    NO_ROWS,
+    SYNC_AND_ASYNC,
+    AnyResult,
+    done,
+    refreshed,
+    rows,
+    run,
+    working,
+)
 from vtasks_asgi.core.envelope import decode, encode
-from vtasks_asgi.core.outcome import Release
 from vtasks_asgi.db.models import DeadLetter, Message, Result
-
-SYNC_AND_ASYNC = pytest.mark.parametrize("kind", ["", "a"], ids=["sync", "async"])
-
-
-def names() -> set[str]:
-    return set(Group.objects.values_list("name", flat=True))
 
 
 def status(result: AnyResult) -> str:
     return str(result.status)
-
-
-def refreshed(*results: AnyResult) -> list[AnyResult]:
-    for result in results:
-        result.refresh()
-    return list(results)
 
 
 def test_a_sync_and_an_async_task_return() -> None:
@@ -263,174 +253,3 @@ def test_expired_results_are_gone_and_then_pruned() -> None:
     run(1)
     assert rows()["results"] == 1, "the old one was pruned, the new one is kept"
     assert not Result.objects.filter(uid=result.id).exists()
-
-
-def test_tasks_may_enqueue_tasks() -> None:
-    parents = [sample.enqueues.enqueue("from a thread"), sample.aenqueues.enqueue("from the loop")]
-    run(4)
-    assert sorted(sample.SEEN) == ["from a thread", "from the loop"]
-    for parent in refreshed(*parents):
-        assert sample.note.get_result(parent.return_value).is_finished
-
-
-def test_messages_run_by_priority_then_age() -> None:
-    for name, priority in [("a", 0), ("b", 100), ("c", -100), ("d", 100), ("e", 0)]:
-        sample.anote.using(priority=priority).enqueue(name)
-    run(5, concurrency=1)
-    assert sample.SEEN == ["b", "d", "a", "e", "c"]
-
-
-def test_a_message_does_not_run_before_its_time() -> None:
-    sample.note.using(run_after=timezone.now() + timedelta(hours=1)).enqueue("late")
-    sample.note.using(run_after=timezone.now() - timedelta(hours=1)).enqueue("due")
-    run(1)
-    assert sample.SEEN == ["due"]
-    assert rows()["messages"] == 1
-
-
-def test_only_the_queues_asked_for_are_consumed() -> None:
-    sample.note.enqueue("default")
-    with working(queues=["default"]) as worker:
-        worker.ear.wait(1)
-    assert sample.SEEN == ["default"]
-
-
-def test_sync_tasks_run_side_by_side_in_threads_of_their_own() -> None:
-    results = [sample.meet.enqueue(), sample.meet.enqueue()]
-    run(2)
-    assert sorted(result.return_value for result in refreshed(*results)) == [0, 1]
-
-
-def test_threads_are_reused() -> None:
-    results = [sample.thread_name.enqueue() for _ in range(5)]
-    run(5, concurrency=1)
-    assert len({result.return_value for result in refreshed(*results)}) == 1
-
-
-def test_an_async_task_has_a_thread_and_a_connection_of_its_own_for_the_orm() -> None:
-    results = [sample.athread_names.enqueue() for _ in range(2)]
-    run(2, concurrency=1)
-    for result in refreshed(*results):
-        loop, first, second = result.return_value
-        assert loop == "test-worker"
-        assert first == second, "one thread, and within a task one connection"
-        assert first[0].startswith("vtasks-lane")
-    assert len({result.return_value[1][0] for result in results}) == 1, "threads are reused"
-
-
-def lane_threads() -> set[threading.Thread]:
-    return {t for t in threading.enumerate() if t.name.startswith("vtasks-lane")}
-
-
-def test_a_task_that_needs_no_thread_makes_none() -> None:
-    before = lane_threads()
-    with working() as worker:
-        for number in range(5):
-            sample.anote.enqueue(number)
-        worker.ear.wait(5)
-        assert lane_threads() <= before
-
-
-def test_threads_end_with_the_worker() -> None:
-    sample.writes.enqueue("a")
-    sample.awrites.enqueue("b")
-    with working() as worker:
-        worker.ear.wait(2)
-        threads = lane_threads()
-    assert threads
-    for thread in threads:
-        thread.join(20.0)
-        assert not thread.is_alive()
-
-
-def test_so_do_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", None)
-    sample.note_connection.enqueue()
-    with working() as worker:
-        worker.ear.wait(1)
-        threads = lane_threads()
-        [raw] = sample.SEEN
-        raw.execute("SELECT 1")
-    for thread in threads:
-        thread.join(20.0)
-    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        raw.execute("SELECT 1")
-
-
-def test_a_thread_that_is_still_busy_ends_with_its_task(change: Change) -> None:
-    sample.waits_in_thread.enqueue()
-    change(VTASKS_DRAIN_TIMEOUT=0)
-    with working():
-        assert sample.MEETING.arrived.acquire(timeout=20.0)
-        [busy] = {thread for thread in lane_threads() if thread.is_alive()}
-    assert busy.is_alive()
-    assert Message.objects.get().state == Message.State.READY, "given back all the same"
-    sample.MEETING.go.set()
-    busy.join(20.0)
-    assert not busy.is_alive()
-    assert rows() == NO_ROWS | {"messages": 1}, "its late outcome counts for nothing"
-
-
-@pytest.mark.parametrize(
-    "dirty",
-    ["leaves_atomic_open", "aleaves_atomic_open", "raises_in_atomic", "leaves_autocommit_off"],
-)
-@SYNC_AND_ASYNC
-def test_the_next_task_finds_a_clean_connection(kind: str, dirty: str) -> None:
-    getattr(sample, dirty).enqueue("dirty")
-    clean = getattr(sample, f"{kind}writes").enqueue("clean")
-    run(2, concurrency=1)
-    clean.refresh()
-    assert clean.return_value == [False, True, False]
-    assert names() == {"clean"}, "what was never committed is rolled back"
-
-
-@SYNC_AND_ASYNC
-def test_contexts_do_not_leak_from_task_to_task(kind: str) -> None:
-    task = getattr(sample, f"{kind}leaves_context")
-    results = [task.enqueue(name) for name in "abc"]
-    run(3, concurrency=1)
-    assert [result.return_value for result in refreshed(*results)] == ["clean"] * 3
-
-
-def test_an_unknown_task_is_parked_and_burns_no_attempt() -> None:
-    result = sample.add.enqueue(1)
-    neighbour = sample.add.enqueue(2)
-    _rename(result, "tests.django.sample.from_a_newer_release")
-    with working() as worker:
-        worker.ear.wait(1)
-    neighbour.refresh()
-    assert neighbour.is_finished
-    message = Message.objects.get(uid=result.id)
-    assert (message.state, message.attempt) == (Message.State.DELAYED, 0)
-    assert message.run_at is not None
-    assert message.run_at > timezone.now().timestamp() + 5.0
-
-
-def _rename(result: AnyResult, name: str) -> None:
-    """Let a stored message name another task."""
-    call = decode(bytes(Message.objects.get(uid=result.id).body))
-    call.task = name
-    Message.objects.filter(uid=result.id).update(body=encode(call))
-
-
-@pytest.mark.parametrize("body", [b"", b"\xff\x00", b"{}", b'{"v":99}', b"[" * 500])
-def test_a_corrupt_message_is_a_dead_letter_and_its_neighbours_run(body: bytes) -> None:
-    _, corrupt, _ = (sample.anote.enqueue(name) for name in ("before", "", "after"))
-    Message.objects.filter(uid=corrupt.id).update(body=body)
-    run(3)
-    assert sorted(sample.SEEN) == ["after", "before"]
-    dead = DeadLetter.objects.get()
-    assert (dead.uid, dead.reason, bytes(dead.body)) == (corrupt.id, "undecodable", body)
-    assert b"MessageUndecodable" in bytes(dead.history or b"")
-
-
-def test_what_runs_too_long_at_the_end_is_given_back(change: Change) -> None:
-    sample.waits_on_loop.enqueue()
-    change(VTASKS_DRAIN_TIMEOUT=0)
-    with working() as worker:
-        worker.ear.wait_started(1)
-        assert sample.MEETING.arrived.acquire(timeout=20.0)
-    message = Message.objects.get()
-    assert (message.state, message.attempt) == (Message.State.READY, 0)
-    assert [type(outcome) for _, outcome in worker.ear.outcomes] == [Release]

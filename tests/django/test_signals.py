@@ -14,12 +14,11 @@ from django.dispatch import Signal
 from django.tasks.signals import task_enqueued, task_finished, task_started
 
 from tests.django import sample
-from tests.django.helpers import AnyResult, done, embedded, run
+from tests.django.helpers import SYNC_AND_ASYNC, AnyResult, done, embedded, run
 from vtasks_asgi import results
 from vtasks_asgi.backends.database import DatabaseTaskBackend
 
 SIGNALS = {"enqueued": task_enqueued, "started": task_started, "finished": task_finished}
-SYNC_AND_ASYNC = pytest.mark.parametrize("kind", ["", "a"], ids=["sync", "async"])
 
 type Snapshot = dict[str, Any]
 type Connect = Callable[[Signal, Callable[..., Any]], None]

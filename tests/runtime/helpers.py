@@ -248,6 +248,15 @@ class Scene:
             async with asyncio.timeout(PATIENCE):
                 await life
 
+    async def run(self) -> None:
+        """The runtime's life, which must come to an end by itself."""
+        async with asyncio.timeout(PATIENCE):
+            await self.runtime.run()
+
+    async def until_open(self) -> None:
+        """Until the runtime has opened its store, and asked it for the first time."""
+        await self.store.changes.until(lambda: self.runtime.is_open)
+
     async def push(self, count: int = 1, queue: str = QUEUE) -> list[str]:
         """Messages from another process."""
         return await push(await self.store.peer(), count, queue)

@@ -1,139 +1,21 @@
-"""The whole life of a runtime: coming up, stopping in order, whoever asks and however often."""
+"""The life of a runtime: coming up, telling its health, leaving nothing behind."""
 
 import asyncio
 import contextvars
 import logging
-import sys
-import threading
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.runtime.helpers import DONE, PATIENCE, QUEUE, Gated, Scene, configured, turns
+from tests.runtime.helpers import DONE, QUEUE, Gated, Scene, configured, turns
 from vtasks_asgi.core.outcome import Outcome
 from vtasks_asgi.runtime import runtime as runtime_module
 from vtasks_asgi.runtime.active import current, runtime_of
 from vtasks_asgi.runtime.health import Status
-from vtasks_asgi.runtime.runtime import Runtime
 from vtasks_asgi.store.base import Claim, State
 
-
-async def ended(scene: Scene) -> None:
-    async with asyncio.timeout(PATIENCE):
-        await scene.runtime.run()
-
-
-async def opened(scene: Scene) -> None:
-    await scene.store.changes.until(lambda: scene.runtime.is_open)
-
-
-async def test_a_stop_before_the_start_consumes_nothing() -> None:
-    scene = Scene()
-    await scene.push()
-    scene.runtime.stop()
-    async with scene.alive():
-        await turns()
-    assert scene.store.calls["claim"] == 0
-    assert not scene.script.began
-
-
-async def test_a_close_before_the_start_ends_at_once() -> None:
-    scene = Scene()
-    scene.runtime.close()
-    await ended(scene)
-    assert scene.store.calls["open"] == 0
-    assert scene.runtime.health().status is Status.STOPPED
-
-
-async def test_a_close_without_a_stop_drains_too() -> None:
-    gate = Gated()
-    scene = Scene(gate, config=configured(drain_timeout=60.0))
-    [id] = await scene.push()
-    life = asyncio.create_task(scene.runtime.run())
-    await scene.script.until_began()
-    scene.runtime.close()
-    await turns()
-    assert not life.done()
-    gate.release()
-    await life
-    assert (await scene.store.record(id)).state is State.DONE
-
-
-async def test_stop_and_close_may_be_called_again_and_again() -> None:
-    scene = Scene()
-    async with scene.alive():
-        await opened(scene)
-        for _ in range(3):
-            scene.runtime.stop()
-        await turns()
-        scene.runtime.stop()
-        for _ in range(3):
-            scene.runtime.close()
-    scene.runtime.stop()
-    scene.runtime.close()
-    assert scene.store.calls["aclose"] == 1
-
-
-@pytest.mark.parametrize("ask", ["stop", "close"])
-def test_a_signal_may_interrupt_it_anywhere(ask: str) -> None:
-    """A second signal's handler runs between any two lines of the first one's."""
-
-    def interrupt(frame: FrameType, event: str, arg: object) -> Any:
-        sys.settrace(None)
-        try:
-            getattr(runtime, ask)()
-        finally:
-            sys.settrace(interrupt)
-        return interrupt
-
-    def trace() -> None:
-        sys.settrace(interrupt)
-        getattr(runtime, ask)()
-        sys.settrace(None)
-
-    runtime = Scene().runtime
-    thread = threading.Thread(target=trace, daemon=True)
-    thread.start()
-    thread.join(timeout=5.0)
-    assert not thread.is_alive(), "it waits for itself"
-
-
-async def test_after_a_stop_the_store_stays_open_until_the_close() -> None:
-    """Requests that are still draining may enqueue."""
-    scene = Scene()
-    async with scene.alive() as life:
-        await opened(scene)
-        scene.runtime.stop()
-        await turns()
-        assert not life.done()
-        await scene.store.push([])
-        assert scene.store.calls["aclose"] == 0
-    assert scene.store.calls["aclose"] == 1
-
-
-async def test_another_thread_may_close_it() -> None:
-    scene = Scene()
-    life = asyncio.create_task(scene.runtime.run())
-    await opened(scene)
-    thread = threading.Thread(target=scene.runtime.close)
-    thread.start()
-    async with asyncio.timeout(PATIENCE):
-        await life
-    thread.join()
-
-
-def test_a_close_after_the_loop_is_closed_is_harmless() -> None:
-    async def main() -> Runtime:
-        scene = Scene()
-        scene.runtime.close()
-        await scene.runtime.run()
-        return scene.runtime
-
-    runtime = asyncio.run(main())
-    runtime.stop()
-    runtime.close()
-    assert runtime.health().status is Status.STOPPED
+if TYPE_CHECKING:
+    from vtasks_asgi.runtime.runtime import Runtime
 
 
 async def test_a_store_that_is_down_at_the_start_is_tried_until_it_is_there(
@@ -205,7 +87,7 @@ async def test_it_knows_its_own_loop() -> None:
     scene = Scene()
     assert not scene.runtime.is_mine()
     async with scene.alive():
-        await opened(scene)
+        await scene.until_open()
         assert scene.runtime.is_mine()
         assert not await asyncio.to_thread(scene.runtime.is_mine)
 
@@ -240,7 +122,7 @@ async def test_a_bug_while_opening_leaves_with_the_store_closed() -> None:
     scene = Scene()
     scene.store.fail("open", error=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
-        await ended(scene)
+        await scene.run()
     assert scene.store.calls["aclose"] == 1
     assert scene.runtime.health().status is Status.STOPPED
 
@@ -249,7 +131,7 @@ async def test_cancelling_the_life_ends_everything_it_started() -> None:
     scene = Scene()
     before = asyncio.all_tasks()
     life = asyncio.create_task(scene.runtime.run())
-    await opened(scene)
+    await scene.until_open()
     life.cancel()
     with pytest.raises(asyncio.CancelledError):
         await life
