@@ -21,7 +21,7 @@ django.setup()
 settings.register_profile(
     "fast",
     max_examples=60,
-    stateful_step_count=30,
+    stateful_step_count=40,
     deadline=None,
     derandomize=bool(os.environ.get("CI")),
 )
