@@ -100,14 +100,22 @@ WHERE seq = ? RETURNING seq, uid, priority, attempt, crashes, body, history, run
 def push(conn: Connection, messages: Sequence[Message], now: float) -> list[Receipt]:
     """Insert all; a receipt each. The per-message answer is worked out only when one was there."""
     rows = [_push_row(message, now) for message in messages]
-    if len(rows) > 1:
-        conn.execute("SAVEPOINT vtasks_push")
-        if conn.executemany(_PUSH, rows).rowcount == len(rows):
-            conn.execute("RELEASE vtasks_push")
-            return [Receipt(message.id) for message in messages]
-        conn.execute("ROLLBACK TO vtasks_push")
-        conn.execute("RELEASE vtasks_push")
-    return [Receipt(row[0], conn.execute(_PUSH, row).rowcount == 1) for row in rows]
+    if len(rows) < 2:
+        return [Receipt(row[0], conn.execute(_PUSH, row).rowcount == 1) for row in rows]
+    (last,) = conn.execute("SELECT coalesce(max(seq), 0) FROM vtasks_message").fetchone()
+    if conn.executemany(_PUSH, rows).rowcount == len(rows):
+        return [Receipt(message.id) for message in messages]
+    found = conn.execute("SELECT uid FROM vtasks_message WHERE seq > ?", (last,))
+    return _receipts(messages, {uid for (uid,) in found})
+
+
+def _receipts(messages: Sequence[Message], new: set[str]) -> list[Receipt]:
+    """The first of several messages of one new id is the one that was stored."""
+    receipts = []
+    for message in messages:
+        receipts.append(Receipt(message.id, message.id in new))
+        new.discard(message.id)
+    return receipts
 
 
 def _push_row(message: Message, now: float) -> tuple[Any, ...]:
