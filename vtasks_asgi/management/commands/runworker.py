@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
 import signal
 import sys
+import threading
 from argparse import ArgumentParser
 from collections.abc import Coroutine
 from contextlib import ExitStack
@@ -14,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from vtasks_asgi.assembly import assemble
 from vtasks_asgi.conf import debug, options
 from vtasks_asgi.exceptions import VTasksError
+from vtasks_asgi.host import SHUTDOWN_MARGIN
 from vtasks_asgi.observe.exporter import Exporter, through_loop
 from vtasks_asgi.observe.health_file import HealthFile
 from vtasks_asgi.observe.pages import Pages
@@ -21,9 +24,10 @@ from vtasks_asgi.runtime.runtime import Runtime
 
 logger = logging.getLogger("vtasks_asgi")
 
-#: Exit codes: 0 stopped as asked, 1 wrong configuration, 70 the runtime died (EX_SOFTWARE of
-#: sysexits.h), 130 interrupted a second time while draining.
+#: Exit codes besides 0, stopped as asked, and 1, wrong configuration: the runtime died (EX_SOFTWARE
+#: of sysexits.h), it could not stop in time (EX_TEMPFAIL), a second signal came while draining.
 EXIT_DIED = 70
+EXIT_LATE = 75
 EXIT_INTERRUPTED = 130
 
 
@@ -109,12 +113,26 @@ def _obey_signals(runtime: Runtime, life: "asyncio.Task[None]") -> None:
         nonlocal asked
         if asked:
             life.cancel()
+        else:
+            _leave_in_time(runtime.config.drain_timeout + SHUTDOWN_MARGIN)
         asked = True
         runtime.close()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, obey)
+
+
+def _leave_in_time(seconds: float) -> None:
+    """A store that hangs must not keep a worker that was told to stop: its leases will expire."""
+
+    def leave() -> None:
+        logger.critical("The worker could not stop in time; what it holds runs again elsewhere")
+        os._exit(EXIT_LATE)
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
