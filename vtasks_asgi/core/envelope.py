@@ -109,7 +109,7 @@ def _check_version(version: Any) -> None:
 
 
 def pack(value: Any, what: str, *, max_size: int) -> bytes:
-    """JSON bytes of a value checked by ``check_json``, compressed when that pays.
+    """JSON bytes of a value checked by ``check_json``, compressed when over 1 KiB.
 
     Raises:
         TypeError: what only the encoder notices, such as lone surrogates; names ``what``.
@@ -125,7 +125,7 @@ def pack(value: Any, what: str, *, max_size: int) -> bytes:
             " Store the data elsewhere and pass its key."
         )
     if len(raw) > COMPRESS_ABOVE:
-        raw = min(raw, zstandard.compress(raw), key=len)
+        raw = zstandard.compress(raw)
     if len(raw) > max_size:
         raise PayloadTooLarge(
             f"{what}: {len(raw)} bytes encoded, the limit is {max_size} (OPTIONS['MAX_PAYLOAD'])."
