@@ -130,6 +130,17 @@ def test_crashes_alone_use_up_the_rescues(limit: int, crashes: int) -> None:
         assert outcome.history == HISTORY
 
 
+@given(st.integers(2, 10**6), RANDOM)
+def test_later_rescues_are_spread_between_the_pause_and_its_double(
+    crashes: int, random: float
+) -> None:
+    shortest = after_crash(10**9, crashes=crashes, history=HISTORY)
+    spread = after_crash(10**9, crashes=crashes, history=HISTORY, random=lambda: random)
+    assert isinstance(shortest, Retry)
+    assert isinstance(spread, Retry)
+    assert CRASH_PAUSE <= shortest.delay <= spread.delay < 2 * shortest.delay
+
+
 def test_the_first_crash_is_rescued_at_once_and_later_ones_ever_later() -> None:
     outcomes = [after_crash(10**9, crashes=n, history=HISTORY) for n in range(1, 50)]
     delays = [outcome.delay for outcome in outcomes if isinstance(outcome, Retry)]
