@@ -138,7 +138,7 @@ def test_later_rescues_are_spread_between_the_pause_and_its_double(
     spread = after_crash(10**9, crashes=crashes, history=HISTORY, random=lambda: random)
     assert isinstance(shortest, Retry)
     assert isinstance(spread, Retry)
-    assert CRASH_PAUSE <= shortest.delay <= spread.delay < 2 * shortest.delay
+    assert CRASH_PAUSE <= shortest.delay <= spread.delay <= 2 * shortest.delay
 
 
 def test_the_first_crash_is_rescued_at_once_and_later_ones_ever_later() -> None:
