@@ -27,7 +27,11 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": TEST_DIR / "tests.sqlite3",
-        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
+        "OPTIONS": {
+            "init_command": "PRAGMA synchronous=NORMAL",
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+        },
     }
 }
 TASKS = {"default": {"BACKEND": "vtasks_asgi.backends.database.DatabaseTaskBackend"}}

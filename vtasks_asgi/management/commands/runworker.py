@@ -74,8 +74,10 @@ class Command(BaseCommand):
 
     async def _serve(self, runtime: Runtime, port: int | None, file: str | None) -> int:
         life = asyncio.create_task(runtime.run(), name="vtasks-runtime")
-        _obey_signals(runtime, life)
+        last_resort = _leave_after(runtime.config.drain_timeout + SHUTDOWN_MARGIN)
+        _obey_signals(runtime, life, last_resort)
         with ExitStack() as stack:
+            stack.callback(last_resort.cancel)
             if port:
                 health = through_loop(runtime.health, asyncio.get_running_loop())
                 pages = Pages(health, token=options().health_token, debug=debug())
@@ -106,7 +108,9 @@ async def _outcome(life: "asyncio.Task[None]") -> int:
     return 0
 
 
-def _obey_signals(runtime: Runtime, life: "asyncio.Task[None]") -> None:
+def _obey_signals(
+    runtime: Runtime, life: "asyncio.Task[None]", last_resort: threading.Timer
+) -> None:
     asked = False
 
     def obey() -> None:
@@ -114,7 +118,7 @@ def _obey_signals(runtime: Runtime, life: "asyncio.Task[None]") -> None:
         if asked:
             life.cancel()
         else:
-            _leave_in_time(runtime.config.drain_timeout + SHUTDOWN_MARGIN)
+            last_resort.start()
         asked = True
         runtime.close()
 
@@ -123,7 +127,7 @@ def _obey_signals(runtime: Runtime, life: "asyncio.Task[None]") -> None:
         loop.add_signal_handler(number, obey)
 
 
-def _leave_in_time(seconds: float) -> None:
+def _leave_after(seconds: float) -> threading.Timer:
     """A store that hangs must not keep a worker that was told to stop: its leases will expire."""
 
     def leave() -> None:
@@ -132,7 +136,7 @@ def _leave_in_time(seconds: float) -> None:
 
     timer = threading.Timer(seconds, leave)
     timer.daemon = True
-    timer.start()
+    return timer
 
 
 def _run(main: Coroutine[Any, Any, int]) -> int:
