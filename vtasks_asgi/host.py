@@ -1,6 +1,7 @@
 """The runtime's life inside a server process, from lifespan startup to shutdown."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable
@@ -83,6 +84,9 @@ class Host:
             self._life = asyncio.create_task(self.runtime.run(), name="vtasks-runtime")
             self._life.add_done_callback(_report_death)
         self._started = True
+        # What start-up built stays: without this every full collection walks it, 18 ms on the loop.
+        gc.collect()
+        gc.freeze()
         return None
 
     async def _finish(self, inner: InnerLifespan) -> Event:
