@@ -203,21 +203,15 @@ def settle(conn: Connection, settlements: Sequence[Settlement], cap: int, now: f
 
 
 def _finish(conn: Connection, done: Sequence[Settlement], now: float) -> list[Claim]:
-    """Delete the messages in bulk; only when one token fails, find out which, one by one."""
+    """Delete the messages and keep their results; returns the claims whose token had passed on."""
     lost: list[Claim] = []
-    keys = [(s.claim.handle, s.claim.token) for s in done]
-    conn.execute("SAVEPOINT vtasks_finish")
-    if conn.executemany(_DELETE, keys).rowcount != len(keys):
-        conn.execute("ROLLBACK TO vtasks_finish")
-        held = []
-        for settlement, key in zip(done, keys, strict=True):
-            if conn.execute(_DELETE, key).rowcount:
-                held.append(settlement)
-            else:
-                lost.append(settlement.claim)
-        done = held
-    conn.execute("RELEASE vtasks_finish")
-    rows = [_result_row(s.claim, s.outcome, now) for s in done if s.outcome.ttl > 0]  # type: ignore[union-attr,arg-type]
+    rows: list[tuple[Any, ...]] = []
+    for settlement in done:
+        claim, outcome = settlement.claim, settlement.outcome
+        if conn.execute(_DELETE, (claim.handle, claim.token)).rowcount != 1:
+            lost.append(claim)
+        elif isinstance(outcome, Done) and outcome.ttl > 0:
+            rows.append(_result_row(claim, outcome, now))
     if rows:
         conn.executemany(_RESULT, rows)
     return lost
