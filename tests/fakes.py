@@ -18,6 +18,7 @@ from vtasks_asgi.store.base import (
     Settled,
     Settlement,
     State,
+    Ticked,
     Ticks,
 )
 
@@ -171,7 +172,7 @@ class FaultyStore:
     async def ticks(self, schedules: Sequence[str]) -> Ticks:
         return await self._do("ticks", lambda: self.store.ticks(schedules))
 
-    async def push_tick(self, schedule: str, at: float, message: Message | None) -> bool:
+    async def push_tick(self, schedule: str, at: float, message: Message | None) -> Ticked:
         return await self._do("push_tick", lambda: self.store.push_tick(schedule, at, message))
 
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:

@@ -19,7 +19,7 @@ from vtasks_asgi.core.schedule import Cron as CronSchedule
 from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.runtime.cron import COMPLAIN_EVERY, MAX_SLEEP, Cron
 from vtasks_asgi.runtime.events import Events
-from vtasks_asgi.store.base import State, Ticks
+from vtasks_asgi.store.base import State, Ticked, Ticks
 from vtasks_asgi.store.memory import MemoryStore
 
 
@@ -179,10 +179,10 @@ class Shuffled(MemoryStore):
         await self._stall()
         return ticks
 
-    async def push_tick(self, schedule: str, at: float, message: Message | None) -> bool:
+    async def push_tick(self, schedule: str, at: float, message: Message | None) -> Ticked:
         await self._stall()
         moved = await super().push_tick(schedule, at, message)
-        if moved and message is not None:
+        if moved is Ticked.FIRED:
             self.ledger.append((schedule, at))
         await self._stall()
         return moved

@@ -9,7 +9,7 @@ import pytest
 from tests.store.engines import Engine
 from tests.store.helpers import QUEUE, ids, message, now, push, record, stats, take
 from vtasks_asgi.core.message import Message, new_id
-from vtasks_asgi.store.base import FullStore, State
+from vtasks_asgi.store.base import FullStore, State, Ticked
 
 NIGHTLY = "nightly report"
 
@@ -23,7 +23,7 @@ async def test_a_schedule_never_seen_has_no_tick(engine: Engine, store: FullStor
 
 async def test_a_tick_is_recorded_together_with_its_message(store: FullStore) -> None:
     fired = message(body=b"tick", priority=4)
-    assert await store.push_tick(NIGHTLY, 1000.25, fired) is True
+    assert await store.push_tick(NIGHTLY, 1000.25, fired) is Ticked.FIRED
     assert (await store.ticks([NIGHTLY])).last == {NIGHTLY: 1000.25}
     [claim] = await take(store)
     assert (claim.id, claim.body, claim.priority, claim.attempt) == (fired.id, b"tick", 4, 1)
@@ -33,7 +33,7 @@ async def test_a_tick_is_recorded_together_with_its_message(store: FullStore) ->
 async def test_a_tick_no_later_than_the_last_stores_nothing(store: FullStore, at: float) -> None:
     await store.push_tick(NIGHTLY, 1000.25, None)
     second = message()
-    assert await store.push_tick(NIGHTLY, at, second) is False
+    assert await store.push_tick(NIGHTLY, at, second) is Ticked.LATE
     assert await store.lookup([second.id]) == {}
     assert (await store.ticks([NIGHTLY])).last == {NIGHTLY: 1000.25}
     assert await take(store) == []
@@ -42,17 +42,17 @@ async def test_a_tick_no_later_than_the_last_stores_nothing(store: FullStore, at
 async def test_a_later_tick_fires_again(store: FullStore) -> None:
     start = await now(store)
     for step in (0.0, 0.000_01, 60.0, 86_400.0):
-        assert await store.push_tick(NIGHTLY, start + step, message()) is True
+        assert await store.push_tick(NIGHTLY, start + step, message()) is Ticked.FIRED
     assert (await store.ticks([NIGHTLY])).last == {NIGHTLY: start + 86_400.0}
     assert len(await take(store)) == 4
 
 
 async def test_a_tick_without_a_message_is_recorded_and_fires_nothing(store: FullStore) -> None:
-    assert await store.push_tick(NIGHTLY, 1000.0, None) is True
+    assert await store.push_tick(NIGHTLY, 1000.0, None) is Ticked.SKIPPED
     assert (await store.ticks([NIGHTLY])).last == {NIGHTLY: 1000.0}
     assert (await stats(store)).ready == 0
-    assert await store.push_tick(NIGHTLY, 1000.0, message()) is False
-    assert await store.push_tick(NIGHTLY, 1001.0, message()) is True
+    assert await store.push_tick(NIGHTLY, 1000.0, message()) is Ticked.LATE
+    assert await store.push_tick(NIGHTLY, 1001.0, message()) is Ticked.FIRED
 
 
 async def test_schedules_do_not_know_each_other(store: FullStore) -> None:
@@ -73,7 +73,7 @@ async def test_a_tick_may_be_delayed_and_go_to_any_queue(engine: Engine, store: 
 
 async def test_a_tick_whose_message_is_known_already_pushes_no_second(store: FullStore) -> None:
     [known] = await push(store)
-    assert await store.push_tick(NIGHTLY, 5.0, Message(known, QUEUE, b"again")) is True
+    assert await store.push_tick(NIGHTLY, 5.0, Message(known, QUEUE, b"again")) is Ticked.FIRED
     assert (await store.ticks([NIGHTLY])).last == {NIGHTLY: 5.0}
     assert [claim.body for claim in await take(store)] == [b"body"]
 
@@ -93,5 +93,5 @@ async def test_of_many_who_see_the_same_tick_one_fires(engine: Engine, store: Fu
         fired = await asyncio.gather(
             *(each.push_tick(NIGHTLY, at, message()) for each in [store, *others] * 4)
         )
-        assert sorted(fired) == [False] * 11 + [True]
+        assert sorted(fired) == [Ticked.FIRED] + [Ticked.LATE] * 11
     assert len(await take(store)) == 3

@@ -24,7 +24,7 @@ from tests.store.engines import Engine, Memory
 from tests.store.helpers import browse_all, ids, now
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry
-from vtasks_asgi.store.base import Claim, FullStore, Receipt, Settlement, State
+from vtasks_asgi.store.base import Claim, FullStore, Settlement, State, Ticked
 
 CAP = 2
 QUEUES = ["one", "two"]
@@ -40,6 +40,7 @@ STEP = st.sampled_from([1, 6, 31])
 LIMIT = st.sampled_from([0, 1, 2, 5, 5])
 WORKER = st.sampled_from(["same", "other"])
 DATA = st.binary(max_size=2)
+UNIQUE = st.none() | st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([None, None, 20.5]))
 OUTCOME: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Done, DATA, st.none() | DATA, st.sampled_from([0.0, 15.5, 90.5])),
     st.builds(Retry, DATA, WAIT),
@@ -82,7 +83,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.real = self.side(self.kind)
         self.model = self.side(Memory)
         self.held: list[Held] = []
-        self.known: list[str] = []
+        self.known: dict[str, str] = {}  # each id, and the queue it was pushed to
         self.live: set[str] = set()  # stored, and not yet finished, purged or evicted
 
     def side(self, kind: type[Engine]) -> Side:
@@ -116,28 +117,39 @@ class StoreMachine(RuleBasedStateMachine):
         priorities=st.lists(st.sampled_from([-100, 0, 0, 1]), min_size=1, max_size=4),
         delay=DELAY,
         body=DATA,
+        unique=UNIQUE,
     )
-    def push(self, queue: str, priorities: list[int], delay: float | None, body: bytes) -> None:
+    def push(
+        self,
+        queue: str,
+        priorities: list[int],
+        delay: float | None,
+        body: bytes,
+        unique: tuple[str, float | None] | None,
+    ) -> None:
         ids = [new_id() for _ in priorities]
         answers = []
         for side in (self.real, self.model):
             run_at = None if delay is None else self.run(now(side.store)) + delay
             messages = [
-                Message(id, queue, body, priority, run_at)
+                Message(id, queue, body, priority, run_at, *(unique or ()))
                 for id, priority in zip(ids, priorities, strict=True)
             ]
             answers.append(self.run(side.store.push(messages)))
-        assert answers == [[Receipt(id, True) for id in ids]] * 2
-        self.known += ids
-        self.live |= set(ids)
+        assert answers[0] == answers[1]
+        stored = {receipt.id for receipt in answers[0] if receipt.stored}
+        assert unique or stored == set(ids)
+        self.known |= dict.fromkeys(ids, queue)
+        self.live |= stored
 
     @precondition(lambda self: self.known)
-    @rule(data=st.data(), queue=QUEUE)
-    def push_again(self, data: st.DataObject, queue: str) -> None:
-        again, fresh = data.draw(st.sampled_from(self.known[-6:])), new_id()
+    @rule(data=st.data())
+    def push_again(self, data: st.DataObject) -> None:
+        again, fresh = data.draw(st.sampled_from(list(self.known)[-6:])), new_id()
+        queue = self.known[again]
         receipts = self.both("push", [Message(id, queue, b"again") for id in (again, fresh, again)])
         assert [receipt.stored for receipt in receipts[1:]] == [True, False]
-        self.known.append(fresh)
+        self.known[fresh] = queue
         self.live |= {receipt.id for receipt in receipts if receipt.stored}
 
     @rule(queue=QUEUE, limit=LIMIT, worker=WORKER, lease=LEASE)
@@ -215,13 +227,22 @@ class StoreMachine(RuleBasedStateMachine):
         for side in (self.real, self.model):
             self.run(side.engine.advance(float(seconds)))
 
-    @rule(schedule=st.sampled_from(SCHEDULES), at=st.integers(0, 5), queue=st.none() | QUEUE)
-    def tick(self, schedule: str, at: int, queue: str | None) -> None:
-        message = None if queue is None else Message(new_id(), queue, b"tick")
+    @rule(
+        schedule=st.sampled_from(SCHEDULES),
+        at=st.integers(0, 5),
+        queue=st.none() | QUEUE,
+        unique=UNIQUE,
+    )
+    def tick(
+        self, schedule: str, at: int, queue: str | None, unique: tuple[str, float | None] | None
+    ) -> None:
+        message = None
+        if queue is not None:
+            message = Message(new_id(), queue, b"tick", 0, None, *(unique or ()))
         fired = self.both("push_tick", schedule, at / 2, message)
         if message is not None:
-            self.known.append(message.id)
-            self.live |= {message.id} if fired else set()
+            self.known[message.id] = message.queue
+            self.live |= {message.id} if fired is Ticked.FIRED else set()
 
     @rule(queue=QUEUE, state=st.sampled_from(State), limit=LIMIT, verb=st.sampled_from(OPERATIONS))
     def operate(self, queue: str, state: State, limit: int, verb: str) -> None:
@@ -230,8 +251,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     def requeue(self, queue: str, state: State, limit: int) -> None:
         dead = ids(self.run(browse_all(self.model.store, State.DEAD, queue)))[:limit]
-        assert self.both("requeue", [*dead, *self.known[:2], *dead]) >= len(dead)
-        found = self.run(self.model.store.lookup(self.known))
+        assert self.both("requeue", [*dead, *list(self.known)[:2], *dead]) >= 0
+        found = self.run(self.model.store.lookup(list(self.known)))
         self.live |= {id for id, record in found.items() if record.state in LIVE}
 
     def purge(self, queue: str, state: State, limit: int) -> None:
@@ -260,7 +281,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def onlookers_see_the_same(self) -> None:
-        real, model = self.ask("lookup", self.known)
+        real, model = self.ask("lookup", list(self.known))
         assert {id: seen(each) for id, each in real.items()} == {
             id: seen(each) for id, each in model.items()
         }
@@ -276,7 +297,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self) -> None:
         """What was stored and not finished is there, in exactly one queue and state."""
-        found = self.run(self.real.store.lookup(self.known))
+        found = self.run(self.real.store.lookup(list(self.known)))
         assert {id for id, record in found.items() if record.state in LIVE} == self.live
         numbers = self.run(self.real.store.stats(QUEUES)).values()
         assert sum(each.ready + each.delayed + each.running for each in numbers) == len(self.live)

@@ -23,7 +23,10 @@ def new_id(now: float | None = None) -> str:
 class Message:
     """One enqueued call on its way to a store. Treat it as immutable.
 
-    ``run_at`` is the earliest start in seconds since the epoch, None for "now".
+    ``run_at`` is the earliest start in seconds since the epoch, None for "now". ``unique`` is a key
+    that at most one live message of the queue may hold: ASCII text of at most 64 characters.
+    ``keep_unique`` holds the key for at least so many seconds from the push, even if the message
+    ends before ("throttling").
     """
 
     id: str
@@ -31,3 +34,5 @@ class Message:
     body: bytes
     priority: int = 0
     run_at: float | None = None
+    unique: str | None = None
+    keep_unique: float | None = None

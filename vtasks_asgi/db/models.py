@@ -35,6 +35,7 @@ class Message(models.Model):
     lease_until = models.FloatField(null=True)
     body = models.BinaryField()
     history = models.BinaryField(null=True)
+    unique_key = models.CharField(max_length=64, null=True)
 
     class Meta:
         verbose_name = _("message")
@@ -98,6 +99,7 @@ class DeadLetter(models.Model):
     history = models.BinaryField(null=True)
     reason = models.CharField(max_length=200)
     finished_at = models.FloatField()
+    unique_key = models.CharField(max_length=64, null=True)
 
     class Meta:
         verbose_name = _("dead letter")
@@ -106,6 +108,24 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return self.uid
+
+
+class UniqueKey(models.Model):
+    """Who took a unique key last. It is held while that message lives, and before ``until``."""
+
+    pk = models.CompositePrimaryKey("queue", "key")
+    queue = models.CharField(max_length=100)
+    key = models.CharField(max_length=64)
+    uid = models.CharField(max_length=64)
+    until = models.FloatField()
+
+    class Meta:
+        verbose_name = _("unique key")
+        verbose_name_plural = _("unique keys")
+        indexes = [models.Index(fields=["until"], name="vtasks_uniquekey_until")]
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class Tick(models.Model):

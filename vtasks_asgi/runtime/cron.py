@@ -14,7 +14,7 @@ from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.runtime.events import Events
-from vtasks_asgi.store.base import Store
+from vtasks_asgi.store.base import Store, Ticked
 
 logger = logging.getLogger("vtasks_asgi")
 
@@ -120,7 +120,8 @@ class Cron:
         message = self._message(entry, at)
         if message is None:
             return False
-        fired = await self._store.push_tick(entry.name, at, message)
+        ticked = await self._store.push_tick(entry.name, at, message)
+        fired = ticked is Ticked.FIRED
         self.last_ticks[entry.name] = at
         self._events.tick(entry.name, max(0.0, self._now() - at), fired)
         if fired:
@@ -132,7 +133,7 @@ class Cron:
     async def _record(self, entry: Entry, at: float) -> bool:
         """Record a tick without firing it; False if another process was first."""
         self.last_ticks[entry.name] = at
-        return await self._store.push_tick(entry.name, at, None)
+        return await self._store.push_tick(entry.name, at, None) is not Ticked.LATE
 
     def _message(self, entry: Entry, at: float) -> Message | None:
         """The message of a tick, None if it cannot be made: a bad entry stops only itself."""

@@ -36,10 +36,26 @@ class State(StrEnum):
 
 @dataclass(slots=True)
 class Receipt:
-    """The answer to a push. ``stored`` is False when a message of that id was already there."""
+    """The answer to a push.
+
+    ``stored`` is False when a message of that id was already there, or when ``holder``, another
+    message's id, holds its unique key.
+    """
 
     id: str
     stored: bool = True
+    holder: str | None = None
+
+
+class Ticked(StrEnum):
+    """What became of a tick. ``LATE``: somebody has recorded this one, or a later one, before.
+
+    ``SKIPPED`` is recorded without a message: there was none, or its unique key is held.
+    """
+
+    FIRED = "fired"
+    SKIPPED = "skipped"
+    LATE = "late"
 
 
 @dataclass(slots=True)
@@ -50,7 +66,8 @@ class Claim:
     ``attempt`` counts claims, this one included; ``crashes`` those whose worker vanished.
     ``run_at`` is when it was due, in epoch seconds, None for "when it was enqueued".
     ``lost_worker`` and ``lost_at`` are set by ``reclaim`` only: who held it, and since when.
-    ``handle`` is the store's own reference to the message, opaque to everybody else.
+    ``unique`` is the unique key it holds. ``handle`` is the store's own reference to the message,
+    opaque to everybody else.
     """
 
     id: str
@@ -65,6 +82,7 @@ class Claim:
     lost_worker: str | None = None
     lost_at: float | None = None
     handle: Any = None
+    unique: str | None = None
 
 
 @dataclass(slots=True)
@@ -162,7 +180,10 @@ class Store(Protocol):
     async def push(self, messages: Sequence[Message]) -> list[Receipt]:
         """Store messages durably; one receipt each, in order. Idempotent by id.
 
-        An id is known, whatever the message's state, as long as a record of it is stored.
+        An id is known in its queue, whatever the message's state, as long as a record of it is
+        stored; to push it to a second queue is a mistake no store has to notice. A unique
+        key is held by one message of a queue, from its push for as long as it is ready, delayed or
+        running, or ``keep_unique`` lasts; another message with that key is not stored.
         """
         ...
 
@@ -174,10 +195,10 @@ class Store(Protocol):
         """The store's time, and the last tick of those schedules that have one."""
         ...
 
-    async def push_tick(self, schedule: str, at: float, message: Message | None) -> bool:
+    async def push_tick(self, schedule: str, at: float, message: Message | None) -> Ticked:
         """Record the tick ``at`` and push its message, both or neither.
 
-        Only if ``at`` is later than the last recorded tick; whoever is second gets False and
+        Only if ``at`` is later than the last recorded tick; whoever is second is ``LATE`` and
         stores nothing. ``message`` None records a tick without firing.
         """
         ...
@@ -255,7 +276,8 @@ class Inspector(Protocol):
     async def requeue(self, ids: Sequence[str]) -> int:
         """Make dead letters ready again, as if just pushed; how many there were.
 
-        Attempts and crashes are back at zero, and history is empty.
+        Attempts and crashes are back at zero, and history is empty. One whose unique key another
+        message holds by now stays dead and does not count.
         """
         ...
 

@@ -20,6 +20,7 @@ from vtasks_asgi.store.base import (
     Settled,
     Settlement,
     State,
+    Ticked,
     Ticks,
 )
 from vtasks_asgi.store.memory_inspect import Entry, MemoryInspector
@@ -54,7 +55,7 @@ class MemoryStore(MemoryInspector):
 
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
         with self._work() as now:
-            return [Receipt(message.id, self._store(message, now)) for message in messages]
+            return [self._store(message, now) for message in messages]
 
     async def ticks(self, schedules: Sequence[str]) -> Ticks:
         with self._work() as now:
@@ -62,19 +63,23 @@ class MemoryStore(MemoryInspector):
                 now, {name: self._ticks[name] for name in schedules if name in self._ticks}
             )
 
-    async def push_tick(self, schedule: str, at: float, message: Message | None) -> bool:
+    async def push_tick(self, schedule: str, at: float, message: Message | None) -> Ticked:
         with self._work() as now:
             last = self._ticks.get(schedule)
             if last is not None and at <= last:
-                return False
+                return Ticked.LATE
             self._ticks[schedule] = at
-            if message is not None:
-                self._store(message, now)
-            return True
+            if message is None or self._store(message, now).holder:
+                return Ticked.SKIPPED
+            return Ticked.FIRED
 
-    def _store(self, message: Message, now: float) -> bool:
+    def _store(self, message: Message, now: float) -> Receipt:
         if message.id in self._entries:
-            return False
+            return Receipt(message.id, False)
+        until = now + (message.keep_unique or 0.0)
+        holder = self._take_key(message.queue, message.unique, message.id, until=until, now=now)
+        if holder is not None:
+            return Receipt(message.id, False, holder)
         delayed = message.run_at is not None and message.run_at > now
         record = Record(
             message.id,
@@ -84,9 +89,10 @@ class MemoryStore(MemoryInspector):
             message.priority,
             message.run_at,
         )
-        self._entries[message.id] = Entry(record, next(self._seqs), since=now)
+        seq = next(self._seqs)
+        self._entries[message.id] = Entry(record, seq, since=now, unique=message.unique)
         self._ring(message.queue)
-        return True
+        return Receipt(message.id)
 
     # -- consuming
 
@@ -211,4 +217,5 @@ def _take(entry: Entry, worker: str, now: float, lease: float) -> Claim:
         record.crashes,
         record.history,
         record.run_at,
+        unique=entry.unique,
     )

@@ -17,7 +17,7 @@ class Entry:
     """A record, and what only the store knows about it.
 
     ``seq`` orders pushes, and for finished messages their ends. ``since`` is the time of the push,
-    or of the end. ``lease_until`` counts while there is a ``token``.
+    or of the end. ``lease_until`` counts while there is a ``token``. ``unique`` is its key.
     """
 
     record: Record
@@ -26,6 +26,15 @@ class Entry:
     token: str | None = None
     lease_until: float = 0.0
     expires_at: float | None = None
+    unique: str | None = None
+
+
+@dataclass(slots=True)
+class Lock:
+    """Who took a unique key last; held while that message lives, and before ``until``."""
+
+    id: str
+    until: float
 
 
 class MemoryInspector:
@@ -35,6 +44,7 @@ class MemoryInspector:
         self._clock = clock
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
+        self._locks: dict[tuple[str, str], Lock] = {}
         self._rings: Counter[str] = Counter()
         self._seqs = count(1)
         self._opened = False
@@ -91,9 +101,11 @@ class MemoryInspector:
                 entry = self._entries.get(id)
                 if entry is None or entry.record.state is not State.DEAD:
                     continue
-                old = entry.record
+                old, key = entry.record, entry.unique
+                if self._take_key(old.queue, key, id, until=now, now=now):
+                    continue
                 record = Record(id, old.queue, State.READY, old.body, old.priority)
-                self._entries[id] = Entry(record, next(self._seqs), since=now)
+                self._entries[id] = Entry(record, next(self._seqs), since=now, unique=key)
                 self._ring(old.queue)
                 requeued += 1
         return requeued
@@ -112,6 +124,20 @@ class MemoryInspector:
 
     # -- helpers
 
+    def _take_key(
+        self, queue: str, key: str | None, id: str, *, until: float, now: float
+    ) -> str | None:
+        """Take a unique key for ``id``; who holds it, if somebody else does."""
+        if key is None:
+            return None
+        lock = self._locks.get((queue, key))
+        if lock is not None and lock.id != id:
+            holder = self._entries.get(lock.id)
+            if lock.until > now or (holder and holder.record.state in _LIVE):
+                return lock.id
+        self._locks[queue, key] = Lock(id, until)
+        return None
+
     def _of(self, queue: str, state: State) -> list[Entry]:
         """Those of one queue and state, in the order of their ``seq``."""
         every = self._entries.values()
@@ -125,6 +151,9 @@ class MemoryInspector:
 
     def _ring(self, queue: str) -> None:
         raise NotImplementedError
+
+
+_LIVE = (State.READY, State.DELAYED, State.RUNNING)
 
 
 def _expired(entry: Entry, now: float) -> bool:

@@ -6,7 +6,9 @@ from typing import Any
 
 import orjson
 
+from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
+from vtasks_asgi.store.database import unique
 from vtasks_asgi.store.database.sql import DELAYED, READY, RUNNING
 
 _STATES = {READY: State.READY, DELAYED: State.DELAYED, RUNNING: State.RUNNING}
@@ -46,8 +48,8 @@ _TABLES = {
 
 _EXHUME = """
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, attempt, crashes, body)
-SELECT uid, queue, 0, priority, ?, 0, 0, body FROM vtasks_deadletter WHERE uid = ?
+    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key)
+SELECT uid, queue, 0, priority, ?, 0, 0, body, unique_key FROM vtasks_deadletter WHERE uid = ?
 """
 
 
@@ -151,10 +153,25 @@ def requeue(conn: Connection, ids: Sequence[str], now: float) -> int:
     """Dead letters back to ready, as if just enqueued."""
     count = 0
     for uid in ids:
-        if uid.isascii() and conn.execute(_EXHUME, (now, uid)).rowcount == 1:
+        if uid.isascii() and _free(conn, uid, now):
+            count += conn.execute(_EXHUME, (now, uid)).rowcount
             conn.execute("DELETE FROM vtasks_deadletter WHERE uid = ?", (uid,))
-            count += 1
     return count
+
+
+def _free(conn: Connection, uid: str, now: float) -> bool:
+    """Whether the dead letter's unique key could be had; it is taken then."""
+    query = "SELECT queue, unique_key FROM vtasks_deadletter WHERE uid = ?"
+    row = conn.execute(query, (uid,)).fetchone()
+    if row is None:
+        return False
+    queue, key = row
+    if key is not None:
+        letter = Message(uid, queue, b"", unique=key)
+        if unique.holder(conn, letter, now) is not None:
+            return False
+        unique.take(conn, letter, now)
+    return True
 
 
 def purge(conn: Connection, queue: str, state: State, before: float | None) -> int:
@@ -172,7 +189,8 @@ def purge(conn: Connection, queue: str, state: State, before: float | None) -> i
 
 
 def prune(conn: Connection, limit: int, now: float) -> int:
-    """Delete results past their time, oldest first."""
+    """Delete results past their time, oldest first, and unique keys nobody holds."""
+    unique.sweep(conn, max(limit, 0), now)
     query = """
         DELETE FROM vtasks_result WHERE seq IN (
             SELECT seq FROM vtasks_result WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)

@@ -12,7 +12,8 @@ from typing import Any
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
-from vtasks_asgi.store.base import Claim, Claimed, Receipt, Settled, Settlement
+from vtasks_asgi.store.base import Claim, Claimed, Receipt, Settled, Settlement, Ticked
+from vtasks_asgi.store.database import unique
 
 READY, DELAYED, RUNNING = 0, 1, 2
 
@@ -23,8 +24,8 @@ PROMOTE_LIMIT = 10_000
 # parameters: binding names costs as much again as the insert.
 _PUSH = """
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7
+    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8
 WHERE NOT EXISTS (SELECT 1 FROM vtasks_result WHERE uid = ?1)
   AND NOT EXISTS (SELECT 1 FROM vtasks_deadletter WHERE uid = ?1)
 ON CONFLICT (uid) DO NOTHING
@@ -43,13 +44,15 @@ UPDATE vtasks_message SET state = 0 WHERE seq IN (
     ORDER BY run_at LIMIT ?)
 """
 
-_CLAIM = """
+_COLUMNS = "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key"
+
+_CLAIM = f"""
 UPDATE vtasks_message
 SET state = 2, attempt = attempt + 1, token = ?, worker = ?, started_at = ?, lease_until = ?
 WHERE seq IN (
     SELECT seq FROM vtasks_message WHERE queue = ? AND state = 0
     ORDER BY priority DESC, seq LIMIT ?)
-RETURNING seq, uid, priority, attempt, crashes, body, history, run_at
+RETURNING {_COLUMNS}
 """
 
 _EXTEND = "UPDATE vtasks_message SET lease_until = ? WHERE seq = ? AND token = ?"
@@ -64,8 +67,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 _BURY = """
 INSERT INTO vtasks_deadletter
-    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _EVICT = """
@@ -90,16 +93,18 @@ SELECT seq, worker, started_at FROM vtasks_message
 WHERE queue = ? AND state = 2 AND lease_until <= ? ORDER BY lease_until LIMIT ?
 """
 
-_RECLAIM = """
+_RECLAIM = f"""
 UPDATE vtasks_message
 SET crashes = crashes + 1, token = ?, worker = ?, started_at = ?, lease_until = ?
-WHERE seq = ? RETURNING seq, uid, priority, attempt, crashes, body, history, run_at
+WHERE seq = ? RETURNING {_COLUMNS}
 """
 
 
 def push(conn: Connection, messages: Sequence[Message], now: float) -> list[Receipt]:
     """Insert all; a receipt each. The per-message answer is worked out only when one was there."""
     rows = [_push_row(message, now) for message in messages]
+    if any(message.unique is not None for message in messages):
+        return [_push_one(conn, each, row, now) for each, row in zip(messages, rows, strict=True)]
     if len(rows) < 2:
         return [Receipt(row[0], conn.execute(_PUSH, row).rowcount == 1) for row in rows]
     (last,) = conn.execute("SELECT coalesce(max(seq), 0) FROM vtasks_message").fetchone()
@@ -107,6 +112,23 @@ def push(conn: Connection, messages: Sequence[Message], now: float) -> list[Rece
         return [Receipt(message.id) for message in messages]
     found = conn.execute("SELECT uid FROM vtasks_message WHERE seq > ?", (last,))
     return _receipts(messages, {uid for (uid,) in found})
+
+
+def _push_one(conn: Connection, message: Message, row: tuple[Any, ...], now: float) -> Receipt:
+    """Insert it unless another message holds its unique key."""
+    holder = unique.holder(conn, message, now)
+    if holder is not None:
+        return Receipt(message.id, False, None if _known(conn, message.id) else holder)
+    stored = conn.execute(_PUSH, row).rowcount == 1
+    if stored and message.unique is not None:
+        unique.take(conn, message, now)
+    return Receipt(message.id, stored)
+
+
+def _known(conn: Connection, uid: str) -> bool:
+    tables = ("vtasks_message", "vtasks_result", "vtasks_deadletter")
+    query = " UNION ALL ".join(f"SELECT 1 FROM {table} WHERE uid = ?1" for table in tables)
+    return conn.execute(query, (uid,)).fetchone() is not None
 
 
 def _receipts(messages: Sequence[Message], new: set[str]) -> list[Receipt]:
@@ -121,18 +143,19 @@ def _receipts(messages: Sequence[Message], new: set[str]) -> list[Receipt]:
 def _push_row(message: Message, now: float) -> tuple[Any, ...]:
     run_at = message.run_at
     state = DELAYED if run_at is not None and run_at > now else READY
-    return message.id, message.queue, state, message.priority, now, run_at, message.body
+    key = message.unique
+    return message.id, message.queue, state, message.priority, now, run_at, message.body, key
 
 
 def push_tick(
     conn: Connection, schedule: str, at: float, message: Message | None, now: float
-) -> bool:
-    """Move the tick forward and push; False, and nothing, when somebody was there before."""
+) -> Ticked:
+    """Move the tick forward and push; nothing when somebody was there before."""
     if conn.execute(_TICK, (schedule, at)).rowcount != 1:
-        return False
-    if message is not None:
-        push(conn, [message], now)
-    return True
+        return Ticked.LATE
+    if message is None or push(conn, [message], now)[0].holder:
+        return Ticked.SKIPPED
+    return Ticked.FIRED
 
 
 def due(conn: Connection, queue: str, now: float) -> Claimed | None:
@@ -166,9 +189,9 @@ def _by_priority(row: tuple[Any, ...]) -> tuple[int, int]:
 
 
 def _claim(queue: str, token: str, row: tuple[Any, ...]) -> Claim:
-    seq, uid, priority, attempt, crashes, body, history, run_at = row
+    seq, uid, priority, attempt, crashes, body, history, run_at, key = row
     return Claim(
-        uid, queue, body, priority, token, attempt, crashes, history, run_at, None, None, seq
+        uid, queue, body, priority, token, attempt, crashes, history, run_at, None, None, seq, key
     )
 
 
@@ -210,7 +233,10 @@ def _finish(conn: Connection, done: Sequence[Settlement], now: float) -> list[Cl
         claim, outcome = settlement.claim, settlement.outcome
         if conn.execute(_DELETE, (claim.handle, claim.token)).rowcount != 1:
             lost.append(claim)
-        elif isinstance(outcome, Done) and outcome.ttl > 0:
+            continue
+        if claim.unique is not None:
+            unique.release(conn, claim, now)
+        if isinstance(outcome, Done) and outcome.ttl > 0:
             rows.append(_result_row(claim, outcome, now))
     if rows:
         conn.executemany(_RESULT, rows)
@@ -250,8 +276,11 @@ def _let_go(
                 outcome.history,
                 outcome.reason,
                 now,
+                claim.unique,
             ),
         )
+        if claim.unique is not None:
+            unique.release(conn, claim, now)
         return True
     assert isinstance(outcome, Retry | Release)
     wait = (DELAYED if outcome.delay > 0 else READY, now + outcome.delay)

@@ -24,6 +24,7 @@ from vtasks_asgi.store.base import (
     Settled,
     Settlement,
     State,
+    Ticked,
     Ticks,
 )
 from vtasks_asgi.store.database import inspect, sql
@@ -119,10 +120,10 @@ class SQLiteStore:
         last = await self._read(lambda conn: inspect.ticks(conn, schedules))
         return Ticks(self._now(), last)
 
-    async def push_tick(self, schedule: str, at: float, message: Message | None) -> bool:
+    async def push_tick(self, schedule: str, at: float, message: Message | None) -> Ticked:
         work = partial(sql.push_tick, schedule=schedule, at=at, message=message, now=self._now())
         fired = await self._open_writer.submit(work)
-        if fired and message is not None:
+        if fired is Ticked.FIRED and message is not None:
             self._doorbell.ring({message.queue})
         return fired
 
