@@ -40,6 +40,8 @@ def assemble(
     settings = options()
     chosen = find_backend(backend or settings.backend)
     registry.discover()
+    if wrong := list(batch_problems()):
+        raise ConfigurationError(*wrong)
     config = RuntimeConfig(
         worker=worker or settings.worker_id or f"worker-{token_hex(6)}",
         pools=_pools(settings, chosen, queues, concurrency or settings.concurrency),
@@ -108,13 +110,24 @@ def schedule_entries(backend: VTasksBackend) -> list[Entry]:
     return entries
 
 
+def batch_problems() -> Iterator[str]:
+    """What is wrong with the tasks that batch queues name."""
+    for queue, batch in options().batch_queues.items():
+        if batch.task is not None and registry.find(batch.task) is None:
+            yield f"the batch queue {queue!r} has the task {_unregistered(batch.task)}"
+
+
+def _unregistered(name: str) -> str:
+    near = difflib.get_close_matches(name, registry.names(), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "add its module to VTASKS_IMPORTS"
+    return f"{name!r}, which is not a registered task; {hint}"
+
+
 def _entry_problems(entry: Entry, backend: VTasksBackend) -> Iterator[str]:
     where = f"VTASKS_SCHEDULE[{entry.name!r}]"
     registry.discover()
     if registry.find(entry.task) is None:
-        near = difflib.get_close_matches(entry.task, registry.names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "add its module to VTASKS_IMPORTS"
-        yield f"{where}['task'] {entry.task!r} is not a registered task; {hint}"
+        yield f"{where}['task'] is {_unregistered(entry.task)}"
         return
     try:
         backend.tick_message(entry, 0.0)
@@ -126,8 +139,12 @@ def _pools(
     settings: Options, backend: VTasksBackend, queues: Sequence[str] | None, concurrency: int
 ) -> tuple[PoolConfig, ...]:
     """One pool for the queues without slots of their own, and one for each that has some."""
-    wanted = list(dict.fromkeys(queues)) if queues else list(settings.queues)
+    # Run one by one, messages meant for a batch would fail: a worker leaves their queues alone.
+    singly = [queue for queue in settings.queues if queue not in settings.batch_queues]
+    wanted = list(dict.fromkeys(queues)) if queues else singly
     for queue in wanted:
+        if queue in settings.batch_queues:
+            raise ConfigurationError(f"no worker of this version runs the batch queue {queue!r}")
         if backend.queues and queue not in backend.queues:
             raise ConfigurationError(
                 f"queue {queue!r} is not one of backend {backend.alias!r}: add it to VTASKS_QUEUES"

@@ -21,7 +21,7 @@ from vtasks_asgi import lanes, registry, results, signals
 from vtasks_asgi.conf import options, use_tz
 from vtasks_asgi.core.clock import SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
-from vtasks_asgi.core.message import MAX_PRIORITY, MIN_PRIORITY, Message, new_id
+from vtasks_asgi.core.message import DEFAULT_QUEUE, MAX_PRIORITY, MIN_PRIORITY, Message, new_id
 from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.results import AnyResult
@@ -53,13 +53,13 @@ class VTasksBackend(BaseTaskBackend):
     option_names: frozenset[str] = frozenset({"RESULT_TTL", "MAX_PAYLOAD"})
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        self._queues: set[str] | None = None
         super().__init__(alias, dict(params))
         # Nothing raises here: importing any task makes a backend, also for "manage.py check",
         # which is where problems belong. Whoever uses the backend is told as well.
         self._wrong: list[str] = []
         if "QUEUES" not in params:
-            with suppress(ConfigurationError):
-                self.queues = set(options().queues)
+            self._queues = None
         self.result_ttl = float(self._number("RESULT_TTL", DEFAULT_RESULT_TTL, least=0))
         self.max_payload = int(self._number("MAX_PAYLOAD", MAX_ENCODED, least=1024))
         self._clock = SystemClock()
@@ -69,6 +69,19 @@ class VTasksBackend(BaseTaskBackend):
                 f"TASKS[{alias!r}]['OPTIONS'] has the unknown key {name!r};"
                 f" known are {', '.join(sorted(self.option_names))}"
             )
+
+    @property
+    def queues(self) -> set[str]:
+        """The queues there are: ``TASKS[alias]["QUEUES"]``, or those of the settings."""
+        if self._queues is not None:
+            return self._queues
+        with suppress(ConfigurationError):
+            return set(options().queues)
+        return {DEFAULT_QUEUE}
+
+    @queues.setter
+    def queues(self, queues: set[str]) -> None:
+        self._queues = queues
 
     def make_store(self) -> FullStore:
         """A new store of this backend's kind, not opened yet.
@@ -201,16 +214,16 @@ class VTasksBackend(BaseTaskBackend):
         self._check_routing(task)
 
     def _check_routing(self, task: AnyTask) -> None:
-        priority, run_after = task.priority, task.run_after
+        priority, run_after, queues = task.priority, task.run_after, self.queues
         if type(priority) is not int or not MIN_PRIORITY <= priority <= MAX_PRIORITY:
             raise InvalidTask(
                 f"priority must be a whole number between {MIN_PRIORITY} and {MAX_PRIORITY}."
             )
-        if self.queues and task.queue_name not in self.queues:
+        if queues and task.queue_name not in queues:
             raise InvalidTask(
                 f"Queue {task.queue_name!r} is not valid for backend {self.alias!r}: add it to"
                 f" VTASKS_QUEUES or TASKS[{self.alias!r}]['QUEUES']"
-                f" (known: {', '.join(sorted(self.queues))})."
+                f" (known: {', '.join(sorted(queues))})."
             )
         if run_after is not None and use_tz() and run_after.tzinfo is None:
             raise InvalidTask("run_after must be an aware datetime.")
