@@ -19,7 +19,7 @@ from django.utils.inspect import get_func_args, is_module_level_function
 
 from vtasks_asgi import lanes, registry, results, signals
 from vtasks_asgi.conf import options, use_tz
-from vtasks_asgi.core.clock import SystemClock
+from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
 from vtasks_asgi.core.message import DEFAULT_QUEUE, MAX_PRIORITY, MIN_PRIORITY, Message, new_id
 from vtasks_asgi.core.schedule import Entry
@@ -62,7 +62,7 @@ class VTasksBackend(BaseTaskBackend):
             self._queues = None
         self.result_ttl = float(self._number("RESULT_TTL", DEFAULT_RESULT_TTL, least=0))
         self.max_payload = int(self._number("MAX_PAYLOAD", MAX_ENCODED, least=1024))
-        self._clock = SystemClock()
+        self._clock: Clock = SystemClock()
         self._own_store: FullStore | None = None
         for name in self.options.keys() - self.option_names:
             self._wrong.append(
