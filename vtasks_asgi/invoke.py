@@ -10,7 +10,6 @@ from functools import partial
 from traceback import format_exception
 from typing import Any
 
-from django.dispatch import Signal
 from django.tasks import TaskContext
 from django.tasks.signals import task_finished, task_started
 
@@ -169,25 +168,27 @@ class Invoker:
 
     async def _attempt(self, run: _Run, lane: lanes.Lane) -> Outcome:
         outcome: Outcome
-        await self._tell(task_started, run)
+        if signals.wanted(task_started):
+            await signals.asend(task_started, self._sender, run.result)
+        known, kwargs = run.known, run.call.kwargs
         try:
-            call = partial(run.known.task.func, *_arguments(run), **run.call.kwargs)
-            value = await (call() if run.known.is_async else lane.run(call))
+            if known.is_async:
+                value = await known.task.func(*_arguments(run), **kwargs)
+            else:
+                value = await lane.run(partial(known.task.func, *_arguments(run), **kwargs))
             outcome = self._success(run, value)
         except BaseException as error:
             # The runtime cancels for reasons of its own; a task that cancels itself just fails.
             if isinstance(error, asyncio.CancelledError) and asked_to_end():
                 raise
             outcome = self._failure(run, error)
-            if isinstance(outcome, Dead):  # told here, for Django logs the exception in flight
-                await self._tell(task_finished, run, failed=True)
+            # Told here, for Django logs the exception in flight.
+            if isinstance(outcome, Dead) and signals.wanted(task_finished, failed=True):
+                await signals.asend(task_finished, self._sender, run.result)
         else:
-            await self._tell(task_finished, run)
+            if signals.wanted(task_finished):
+                await signals.asend(task_finished, self._sender, run.result)
         return outcome
-
-    async def _tell(self, signal: Signal, run: _Run, *, failed: bool = False) -> None:
-        if signals.wanted(signal, failed=failed):
-            await signals.asend(signal, self._sender, run.result)
 
     def _success(self, run: _Run, value: Any) -> Done:
         ttl = run.call.result_ttl
