@@ -23,6 +23,7 @@ from vtasks_asgi.core.errors import (
     WorkerLost,
 )
 from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, dump_history
+from vtasks_asgi.crew import Crew
 from vtasks_asgi.registry import Registered
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.supervise import asked_to_end
@@ -104,9 +105,11 @@ class Invoker:
         self._max_rescues = max_rescues
         self._max_result = max_result
         self._lanes = lanes.Lanes()
+        self._crew = Crew()
 
     def close(self) -> None:
         self._lanes.close()
+        self._crew.close()
 
     def context(self, base: contextvars.Context) -> contextvars.Context:
         """A fresh context to call this in, with a lane of its own; see ``lanes``."""
@@ -175,7 +178,7 @@ class Invoker:
             if known.is_async:
                 value = await known.task.func(*_arguments(run), **kwargs)
             else:
-                value = await lane.run(partial(known.task.func, *_arguments(run), **kwargs))
+                value = await self._crew.run(partial(known.task.func, *_arguments(run), **kwargs))
             outcome = self._success(run, value)
         except BaseException as error:
             # The runtime cancels for reasons of its own; a task that cancels itself just fails.
