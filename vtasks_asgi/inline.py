@@ -49,7 +49,7 @@ class _Invoker(Invoker):
         super().__init__(**arguments)
         self.errors: dict[str, BaseException] = {}
 
-    async def _in_thread(self, call: Callable[[], Any], lane: lanes.Lane) -> Any:
+    async def _in_thread(self, call: Callable[[], Any]) -> Any:
         return await lanes.in_caller_thread(partial(lanes.fit_for_a_future, call))
 
     def _failure(self, run: Any, error: BaseException) -> Outcome:
