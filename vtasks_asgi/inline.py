@@ -20,6 +20,7 @@ from vtasks_asgi.core.envelope import MAX_DECODED, Call, decode, encode
 from vtasks_asgi.core.errors import MessageUndecodable
 from vtasks_asgi.core.message import new_id
 from vtasks_asgi.core.outcome import Done, Outcome, Release, Retry, dump_history, load_history
+from vtasks_asgi.crew import Crew
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.invoke import Invoker
 from vtasks_asgi.results import AnyResult
@@ -42,15 +43,20 @@ class Ran:
     error: BaseException | None = None
 
 
+class _Caller(Crew):
+    """The caller's thread does it, and keeps its connections as they are."""
+
+    async def run[T](self, call: Callable[[], T]) -> T:
+        return await lanes.in_caller_thread(partial(lanes.fit_for_a_future, call))
+
+
 class _Invoker(Invoker):
     """Keeps what tasks raise, and sends their functions to the caller's thread."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
+        self._crew = _Caller()
         self.errors: dict[str, BaseException] = {}
-
-    async def _in_thread(self, call: Callable[[], Any]) -> Any:
-        return await lanes.in_caller_thread(partial(lanes.fit_for_a_future, call))
 
     def _failure(self, run: Any, error: BaseException) -> Outcome:
         self.errors[run.claim.token] = error

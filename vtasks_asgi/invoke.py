@@ -182,8 +182,7 @@ class Invoker:
             if known.is_async:
                 value = await known.task.func(*_arguments(run), **kwargs)
             else:
-                call = partial(known.task.func, *_arguments(run), **kwargs)
-                value = await self._in_thread(call)
+                value = await self._crew.run(partial(known.task.func, *_arguments(run), **kwargs))
             outcome = self._success(run, value)
         except BaseException as error:
             # The runtime cancels for reasons of its own; a task that cancels itself just fails.
@@ -197,10 +196,6 @@ class Invoker:
             if signals.wanted(task_finished):
                 await signals.asend(task_finished, self._sender, run.result)
         return outcome
-
-    async def _in_thread(self, call: Callable[[], Any]) -> Any:
-        """Run the function of a synchronous task."""
-        return await self._crew.run(call)
 
     def _success(self, run: _Run, value: Any) -> Done:
         ttl = run.call.result_ttl

@@ -25,8 +25,9 @@ IMMEDIATE = {"default": {"BACKEND": "vtasks_asgi.backends.immediate.ImmediateBac
 
 
 @pytest.fixture(autouse=True)
-def immediate(change: Change) -> None:
-    change(TASKS=IMMEDIATE)
+def immediate(request: pytest.FixtureRequest, change: Change) -> None:
+    if request.cls is None:  # Django's own test classes bring their settings
+        change(TASKS=IMMEDIATE)
 
 
 def backend() -> ImmediateBackend:
@@ -152,7 +153,7 @@ def test_many_are_run_in_order_after_all_were_checked() -> None:
 
 def test_a_queue_name_selects_the_queue(change: Change) -> None:
     change(VTASKS_QUEUES=["default", "low"])
-    result = sample.add.enqueue(1, queue_name="low")
+    result = sample.add.enqueue(1, queue_name="low")  # type: ignore[call-arg]
     assert (result.return_value, result.task.queue_name) == (1, "low")
 
 
