@@ -10,6 +10,7 @@ from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.core.outcome import Outcome
 from vtasks_asgi.runtime.active import current
+from vtasks_asgi.runtime.collect import Collector
 from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions, Invoke
@@ -191,7 +192,7 @@ class Runtime:
         )
         keepers: dict[str, Service] = {"settle": settler.run, "leases": leases.run}
         async with services(keepers, self._events):
-            async with services(self._consumers(settler, executions, leases), self._events):
+            async with services(self._services(settler, executions, leases), self._events):
                 await self._stopping.wait()
             late = await executions.drain(self.config.drain_timeout)
             if late:
@@ -199,32 +200,36 @@ class Runtime:
             if not await settler.flush(FLUSH_TIMEOUT):
                 logger.error("%d outcome(s) could not be written", settler.pending)
 
-    def _consumers(
+    def _services(
         self, settler: Settler, executions: Executions, leases: Leases
     ) -> dict[str, Service]:
-        fetchers = [
-            Fetcher(
-                self.store,
-                pool.queues,
-                Slots(pool.size),
-                executions,
-                settler,
-                config=self.config,
-                events=self._events,
-                clock=self._clock,
-                traffic=self.traffic,
-            )
-            for pool in self.config.pools
-        ]
+        consumers = self._consumers(settler, executions)
         reclaimer = Reclaimer(
             self.store, settler, self._rescue, config=self.config, events=self._events
         )
         keeper = Housekeeper(self.store, config=self.config, events=self._events, clock=self._clock)
-        self._monitor.watch(fetchers, leases, keeper)
-        consumers: dict[str, Service] = {
-            f"fetch-{number}": fetcher.run for number, fetcher in enumerate(fetchers)
-        }
-        consumers |= {"reclaim": reclaimer.run, "sample": keeper.sample, "prune": keeper.prune}
+        self._monitor.watch(list(consumers.values()), leases, keeper)
+        running: dict[str, Service] = {name: each.run for name, each in consumers.items()}
+        running |= {"reclaim": reclaimer.run, "sample": keeper.sample, "prune": keeper.prune}
         if self._cron is not None:
-            consumers["cron"] = self._cron.run
+            running["cron"] = self._cron.run
+        return running
+
+    def _consumers(
+        self, settler: Settler, executions: Executions
+    ) -> dict[str, Fetcher | Collector]:
+        """A fetcher for each pool, and a collector for each queue that is run in batches."""
+        consumers: dict[str, Fetcher | Collector] = {}
+        hands = self.store, executions, settler
+        means: _Means = {"config": self.config, "events": self._events, "clock": self._clock}
+        for number, pool in enumerate(self.config.pools):
+            slots = Slots(pool.size)
+            singly = [queue for queue in pool.queues if queue not in self.config.batches]
+            if singly:
+                fetcher = Fetcher(*hands, singly, slots, traffic=self.traffic, **means)
+                consumers[f"fetch-{number}"] = fetcher
+            for queue in pool.queues:
+                if batch := self.config.batches.get(queue):
+                    name = f"collect-{len(consumers)}"
+                    consumers[name] = Collector(*hands, queue, batch, slots, **means)
         return consumers

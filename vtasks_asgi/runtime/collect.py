@@ -1,0 +1,174 @@
+"""Collects the messages of a batch queue until they are enough, and hands them to execution.
+
+Invariant: what was collected is in hand, so its lease is kept, and it is started or released, also
+when the collector is cancelled or fails.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import Iterable
+
+from vtasks_asgi.core.batch import Batch
+from vtasks_asgi.core.clock import Clock
+from vtasks_asgi.core.envelope import decode
+from vtasks_asgi.core.errors import MessageUndecodable
+from vtasks_asgi.runtime.claim import Claimer
+from vtasks_asgi.runtime.config import RuntimeConfig
+from vtasks_asgi.runtime.events import Events
+from vtasks_asgi.runtime.execute import Executions
+from vtasks_asgi.runtime.settle import Settler
+from vtasks_asgi.runtime.slots import Slots
+from vtasks_asgi.store.base import Claim, Store
+
+#: While a batch fills up, the share of its timeout between two looks, and seconds at most: a claim
+#: for every message that comes in would cost what the batch saves.
+LOOK_SHARE, LOOK_PAUSE = 0.1, 0.05
+#: Seconds after its timeout at which a batch still below its minimum is given back, so that no two
+#: workers wait for each other, each with a part of what they need.
+SHARE_AFTER = 5.0
+#: Seconds to wait until what has run alone is settled.
+SETTLE_TIMEOUT = 1.0
+
+
+class Collector:
+    """One batch queue. A batch takes a slot only when it is executed."""
+
+    def __init__(
+        self,
+        store: Store,
+        executions: Executions,
+        settler: Settler,
+        queue: str,
+        batch: Batch,
+        slots: Slots,
+        *,
+        config: RuntimeConfig,
+        events: Events,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self.queues = (queue,)
+        self._batch = batch
+        self.slots = slots
+        self._executions = executions
+        self._settler = settler
+        self._poll = config.poll
+        self._clock = clock
+        self._claimer = Claimer(store, executions, config=config, events=events, clock=clock)
+        self.last_round = self._claimer.last_round
+        #: It waits for its batches to end before it claims again.
+        self.paused = False
+        self._held: list[Claim] = []
+        self._since = math.inf  # when the first of them was claimed
+        self._running: set[asyncio.Task[None]] = set()
+        #: The last look has found messages whose worker vanished.
+        self._wary = False
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._settler.wait_room()
+                await self.slots.wait_free()
+                await self._gather()
+                await self._start()
+        finally:
+            self._let_go()
+
+    async def _gather(self) -> None:
+        """Hold a batch, or a single message that has to run alone."""
+        if self._wary:
+            await self._calm()
+        room = 1 if self._wary else self._batch.count
+        while True:
+            next_due = await self._look(room)
+            if self._wary or self._enough:
+                return
+            await self._wait(next_due)
+            self._held = [claim for claim in self._held if self._executions.holds(claim)]
+            room = self._batch.count - len(self._held)
+
+    @property
+    def _age(self) -> float:
+        """Seconds since the first message was claimed, if any is held."""
+        return self._clock.monotonic() - self._since if self._held else 0.0
+
+    @property
+    def _enough(self) -> bool:
+        batch, held = self._batch, len(self._held)
+        return held >= batch.count or (held >= batch.min_count and self._age >= batch.timeout)
+
+    async def _look(self, room: int) -> float | None:
+        """Hold what is there for so much room; in how many seconds more will be due.
+
+        A message whose worker vanished may be what killed it. It runs in a call of its own, while
+        nothing else of this queue is in hand that would be counted as crashed with it.
+        """
+        claimed = await self._claimer.claim(self.queues[0], room)
+        claims = claimed.claims
+        suspects = [claim for claim in claims if claim.crashes]
+        self._wary = bool(suspects)
+        if suspects:
+            self._let_go()
+            alone = None if self._running else suspects[0]
+            self._executions.release(claim for claim in claims if claim is not alone)
+            claims = [alone] if alone else []
+        if claims and not self._held:
+            self._since = self._clock.monotonic()
+        self._executions.hold(claims)
+        self._held += claims
+        return claimed.next_due
+
+    async def _wait(self, next_due: float | None) -> None:
+        """Until it is worth looking again."""
+        left = self._batch.timeout - self._age if self._held else math.inf
+        if left <= 0:  # too few, even now
+            left += SHARE_AFTER
+        if left <= 0:
+            self._let_go()
+            await asyncio.sleep(random.random() * self._poll)
+            return
+        if self._held:
+            pause = min(LOOK_PAUSE, LOOK_SHARE * self._batch.timeout, left)
+            await asyncio.sleep(pause)
+            left -= pause
+        due = math.inf if next_due is None else next_due
+        await self._store.wait(self.queues, min(self._poll, left, due))
+
+    def _let_go(self) -> None:
+        self._executions.let_go(self._held)
+        self._held = []
+
+    async def _calm(self) -> None:
+        """Until nothing of this queue is in hand any more."""
+        self.paused = True
+        try:
+            if self._running:
+                await asyncio.wait(self._running)
+            await self._settler.flush(SETTLE_TIMEOUT)
+        finally:
+            self.paused = False
+
+    async def _start(self) -> None:
+        for group in groups(self._batch, self._held):
+            await self.slots.wait_free()
+            if task := self._executions.start_batch(self._batch, group, self.slots):
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+        self._held = []
+
+
+def groups(batch: Batch, claims: Iterable[Claim]) -> list[list[Claim]]:
+    """The calls that run these: one a task, and one for each whose worker has vanished before."""
+    calls: dict[str | tuple[str], list[Claim]] = {}
+    for claim in claims:
+        key = (claim.id,) if claim.crashes else batch.task or _task(claim)
+        calls.setdefault(key, []).append(claim)
+    return list(calls.values())
+
+
+def _task(claim: Claim) -> str:
+    try:
+        return decode(claim.body).task
+    except MessageUndecodable:
+        return ""  # whoever runs it buries it
