@@ -111,7 +111,7 @@ class VTask(_Task[P, R]):
     def using(
         self,
         *,
-        unique: bool,
+        unique: bool | None,
         unique_key: UniqueKey | None = ...,
         **options: Unpack[UsingOptions],
     ) -> "UniqueTask[P, R]": ...

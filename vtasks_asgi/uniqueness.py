@@ -27,7 +27,7 @@ def problem(task: "VTask[Any, Any]") -> str | None:
     ):
         if not any(getattr(task, option) is value for value in values):
             return f"{option} must be True or False"
-    key = task.unique_key
+    key: object = task.unique_key
     if key is not None and not callable(key) and not (isinstance(key, str) and key):
         return "unique_key must be a text, or a function of the task's arguments returning one"
     if task.on_duplicate not in ON_DUPLICATE:

@@ -1,0 +1,85 @@
+"""From receipts to what ``enqueue`` returns: a result, or None for a duplicate."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.tasks.base import Task
+from django.tasks.exceptions import TaskResultDoesNotExist
+
+from vtasks_asgi import results
+from vtasks_asgi.core.envelope import Call
+from vtasks_asgi.core.errors import MessageUndecodable
+from vtasks_asgi.core.message import Message
+from vtasks_asgi.results import AnyResult
+from vtasks_asgi.runtime.events import hub
+from vtasks_asgi.store.base import Receipt, Record
+
+type AnyTask = Task[..., Any]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A call that has passed every check, and its message."""
+
+    task: AnyTask
+    message: Message
+    call: Call
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is pushed at the end of the caller's transaction, if that cannot be joined."""
+        return getattr(self.task, "on_commit", None) is not False
+
+
+@dataclass(slots=True)
+class Pushed:
+    """What to answer to each call, in order, and those of the answers that are newly stored."""
+
+    answers: list[AnyResult | None]
+    stored: list[AnyResult]
+
+
+def accepted(prepared: Prepared, alias: str) -> AnyResult:
+    """The result of a call just accepted."""
+    return results.accepted(prepared.task, prepared.message, prepared.call, alias)
+
+
+def holders(calls: Sequence[Prepared], receipts: Sequence[Receipt]) -> list[str]:
+    """The ids of the messages whose results stand in for duplicates."""
+    return [
+        receipt.holder
+        for each, receipt in zip(calls, receipts, strict=True)
+        if receipt.holder and getattr(each.task, "on_duplicate", None) == "existing"
+    ]
+
+
+def answer(
+    calls: Sequence[Prepared],
+    receipts: Sequence[Receipt],
+    found: Mapping[str, Record],
+    alias: str,
+) -> Pushed:
+    """Answer each call, and tell the hub; ``found`` has the records of ``holders``."""
+    pushed = Pushed([], [])
+    for each, receipt in zip(calls, receipts, strict=True):
+        result: AnyResult | None
+        if receipt.holder is None:
+            hub.submitted(each.call.task, each.message.queue, 1)
+            result = accepted(each, alias)
+            pushed.stored.append(result)
+        else:
+            hub.duplicate(each.call.task, each.message.queue, 1)
+            result = _existing(found.get(receipt.holder), alias)
+        pushed.answers.append(result)
+    return pushed
+
+
+def _existing(record: Record | None, alias: str) -> AnyResult | None:
+    """The result of the message that holds the key, None when nothing can be known of it."""
+    if record is None:
+        return None
+    try:
+        return results.stored(record, alias)
+    except (MessageUndecodable, TaskResultDoesNotExist):
+        return None
