@@ -31,6 +31,11 @@ class Prepared:
         """Whether it is pushed at the end of the caller's transaction, if that cannot be joined."""
         return getattr(self.task, "on_commit", None) is not False
 
+    @property
+    def wants_holder(self) -> bool:
+        """Whether the result of the message that holds its key will do instead of its own."""
+        return getattr(self.task, "on_duplicate", None) == "existing"
+
 
 @dataclass(slots=True)
 class Pushed:
@@ -50,7 +55,7 @@ def holders(calls: Sequence[Prepared], receipts: Sequence[Receipt]) -> list[str]
     return [
         receipt.holder
         for each, receipt in zip(calls, receipts, strict=True)
-        if receipt.holder and getattr(each.task, "on_duplicate", None) == "existing"
+        if receipt.holder and each.wants_holder
     ]
 
 
@@ -63,22 +68,21 @@ def answer(
     """Answer each call, and tell the hub; ``found`` has the records of ``holders``."""
     pushed = Pushed([], [])
     for each, receipt in zip(calls, receipts, strict=True):
-        result: AnyResult | None
+        result: AnyResult | None = None
         if receipt.holder is None:
             hub.submitted(each.call.task, each.message.queue, 1)
             result = accepted(each, alias)
             pushed.stored.append(result)
         else:
             hub.duplicate(each.call.task, each.message.queue, 1)
-            result = _existing(found.get(receipt.holder), alias)
+            if each.wants_holder and (record := found.get(receipt.holder)):
+                result = _existing(record, alias)
         pushed.answers.append(result)
     return pushed
 
 
-def _existing(record: Record | None, alias: str) -> AnyResult | None:
-    """The result of the message that holds the key, None when nothing can be known of it."""
-    if record is None:
-        return None
+def _existing(record: Record, alias: str) -> AnyResult | None:
+    """The result of the message that holds the key, None when it cannot be shown."""
     try:
         return results.stored(record, alias)
     except (MessageUndecodable, TaskResultDoesNotExist):
