@@ -19,9 +19,13 @@ class Heard(Listener):
     def __init__(self) -> None:
         self.ticks: list[tuple[str, float, Ticked]] = []
         self.submitted_tasks: list[tuple[str, str, int]] = []
+        self.duplicates: list[tuple[str, str, int]] = []
 
     def submitted(self, task: str, queue: str, count: int) -> None:
         self.submitted_tasks.append((task, queue, count))
+
+    def duplicate(self, task: str, queue: str, count: int) -> None:
+        self.duplicates.append((task, queue, count))
 
     def tick(self, schedule: str, lateness: float, ticked: Ticked) -> None:
         self.ticks.append((schedule, lateness, ticked))

@@ -9,10 +9,11 @@ from tests.fakes import FakeClock
 from tests.runtime.cron_world import START, World, every, make_message
 from vtasks_asgi.core.clock import SystemClock
 from vtasks_asgi.core.message import Message
+from vtasks_asgi.core.outcome import Done
 from vtasks_asgi.core.schedule import Entry, Every
 from vtasks_asgi.runtime.cron import MAX_SLEEP, Cron, tick_id
 from vtasks_asgi.runtime.events import Events, Listener
-from vtasks_asgi.store.base import State, Ticked
+from vtasks_asgi.store.base import Settlement, State, Ticked
 from vtasks_asgi.store.memory import MemoryStore
 
 
@@ -51,6 +52,40 @@ async def test_the_second_process_tells_that_it_came_late() -> None:
     assert sorted(world.heard.ticks) == [("x", 0.0, Ticked.FIRED), ("x", 0.0, Ticked.LATE)]
     assert world.heard.submitted_tasks == [("a.b", "default", 1)]
     assert [process.last_ticks for process in processes] == [{"x": START + 60}] * 2
+
+
+async def test_a_tick_whose_key_is_held_is_skipped_and_told_so() -> None:
+    """The last run goes on; a process that comes second is late all the same."""
+
+    def unique(entry: Entry, at: float) -> Message:
+        message = make_message(entry, at)
+        message.unique = "key"
+        return message
+
+    announced: list[str] = []
+
+    async def announce(message: Message) -> None:
+        announced.append(message.id)
+
+    world = await World(every(60)).open()
+    hub = Events([world.heard])
+    cron = Cron(world.store, world.entries, unique, hub, world.clock, announce=announce)
+    await cron.look()
+    for _ in range(2):
+        world.clock.advance(60)
+        await cron.look()
+    await world.process(make=unique).look()
+    assert world.heard.ticks == [("x", 0.0, Ticked.FIRED), ("x", 0.0, Ticked.SKIPPED)]
+    assert world.heard.submitted_tasks == [("a.b", "default", 1)]
+    assert world.heard.duplicates == [("a.b", "default", 1)]
+    assert announced == [tick_id("x", START + 60)]
+    assert cron.last_ticks == {"x": START + 120}
+    claimed = await world.memory.claim("default", 5, worker="w", lease=30)
+    await world.memory.settle([Settlement(claim, Done(b"")) for claim in claimed.claims])
+    world.clock.advance(60)
+    await cron.look()
+    assert world.heard.ticks[-1] == ("x", 0.0, Ticked.FIRED)
+    assert await world.pushed() == [START + 180]
 
 
 async def test_a_schedule_without_a_past_is_known_from_its_first_look() -> None:
