@@ -79,7 +79,27 @@ class _UniqueContextDecorator(Protocol):
 def task[**Q, T](function: Callable[Q, Coroutine[Any, Any, T]], /) -> VTask[Q, T]: ...
 @overload
 def task[**Q, T](function: Callable[Q, T], /) -> VTask[Q, T]: ...
-# A unique task's enqueue may answer None; it is one if it has unique or unique_key.
+# A debounced task's enqueue is never refused, a unique one's may answer None.
+@overload
+def task(
+    *,
+    debounce: float,
+    debounce_max: float | None = ...,
+    unique: bool = ...,
+    unique_key: UniqueKey = ...,
+    takes_context: Literal[False] = ...,
+    **options: Unpack[TaskOptions],
+) -> _Decorator: ...
+@overload
+def task(
+    *,
+    debounce: float,
+    debounce_max: float | None = ...,
+    unique: bool = ...,
+    unique_key: UniqueKey = ...,
+    takes_context: Literal[True],
+    **options: Unpack[TaskOptions],
+) -> _ContextDecorator: ...
 @overload
 def task(
     *,

@@ -55,7 +55,8 @@ class UsingOptions(TypedDict, total=False):
     on_commit: bool | None
 
 
-_USING = frozenset({*UsingOptions.__annotations__, "unique", "unique_key"})
+_APART = ("unique", "unique_key", "debounce", "debounce_max")
+_USING = frozenset({*UsingOptions.__annotations__, *_APART})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,9 @@ class VTask(_Task[P, R]):
         remove_unique_on_complete: False throttles: the key outlives the task, until ``ttl``.
         on_duplicate: what enqueueing a duplicate gives: "reject" None, "existing" the result of the
             message that holds the key, or None when that has ended and left no result.
+        debounce: seconds that each call puts the run off: the latest arguments of a key win, and
+            none is refused; 0 for none.
+        debounce_max: seconds after the first call at which it runs at the latest; default never.
         on_commit: whether a store that cannot join a transaction waits for its commit; default is
             True. Database backends join it, whatever this says.
     """
@@ -88,6 +92,8 @@ class VTask(_Task[P, R]):
     remove_unique_on_complete: bool = True
     on_duplicate: Literal["reject", "existing"] = "reject"
     on_commit: bool | None = None
+    debounce: float | None = None
+    debounce_max: float | None = None
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -107,6 +113,16 @@ class VTask(_Task[P, R]):
                 _shared[self.backend] = backend
         return backend
 
+    @overload
+    def using(
+        self,
+        *,
+        debounce: float,
+        debounce_max: float | None = ...,
+        unique: bool | None = ...,
+        unique_key: UniqueKey | None = ...,
+        **options: Unpack[UsingOptions],
+    ) -> "VTask[P, R]": ...
     @overload
     def using(
         self,
@@ -135,7 +151,9 @@ class VTask(_Task[P, R]):
     @property
     def is_unique(self) -> bool:
         """Whether its calls have a unique key."""
-        return self.unique_key is not None if self.unique is None else self.unique
+        if self.unique is None:
+            return self.unique_key is not None or bool(self.debounce)
+        return self.unique
 
     @property
     def policy(self) -> RetryPolicy:

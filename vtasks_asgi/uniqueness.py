@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.tasks.exceptions import InvalidTask
 
 from vtasks_asgi.core.envelope import Call
+from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.unique import key_of_call, key_of_text
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def problem(task: "VTask[Any, Any]") -> str | None:
         return "unique_key must be a text, or a function of the task's arguments returning one"
     if task.on_duplicate not in ON_DUPLICATE:
         return 'on_duplicate must be "reject", to get None, or "existing", to get its result'
-    return _ttl_problem(task) or _idle_option(task)
+    return _ttl_problem(task) or _debounce_problem(task) or _idle_option(task)
 
 
 def _ttl_problem(task: "VTask[Any, Any]") -> str | None:
@@ -49,9 +50,21 @@ def _ttl_problem(task: "VTask[Any, Any]") -> str | None:
     return None
 
 
+def _debounce_problem(task: "VTask[Any, Any]") -> str | None:
+    wait, longest = task.debounce, task.debounce_max
+    for option, value, least in (("debounce", wait, 0), ("debounce_max", longest, wait or 0)):
+        if value is not None and not (type(value) in (int, float) and least <= value < inf):
+            return f"{option} must be a number of seconds of at least {least:g}"
+    if longest is not None and wait is None:
+        return "debounce_max has no effect without debounce: add debounce=5, or leave it out"
+    if wait and not task.remove_unique_on_complete:
+        return "debounce and remove_unique_on_complete=False exclude each other: leave one out"
+    return None
+
+
 def _idle_option(task: "VTask[Any, Any]") -> str | None:
-    """An option that does nothing because the task is not unique; with unique=False it may."""
-    if task.is_unique or task.unique is False:
+    """An option that does nothing because the task is not unique, unless that was asked for."""
+    if task.is_unique or task.unique is False or task.debounce == 0:
         return None
     idle = {
         "ttl": task.ttl is not None,
@@ -63,28 +76,33 @@ def _idle_option(task: "VTask[Any, Any]") -> str | None:
     return None
 
 
-def key_of(task: Any, call: Call) -> str | None:
-    """The unique key of a call of this task; None when it is not unique.
+def mark(message: Message, task: Any, call: Call) -> None:
+    """Give the message of a call what makes it unique, if its task is.
 
     Raises:
-        InvalidTask: its ``unique_key`` function did not return a text.
+        InvalidTask: its ``unique_key`` function did not return a text, or it is both debounced and
+            to run at a time.
     """
     if not getattr(task, "is_unique", False):
-        return None
+        return
+    message.unique = _key(task, call)
+    if task.debounce:
+        if task.run_after is not None:
+            raise InvalidTask(
+                f"{call.task}: debounce decides when it runs; leave run_after out, or add"
+                " debounce=0 to using()"
+            )
+        message.debounce, message.debounce_max = task.debounce, task.debounce_max
+    elif not task.remove_unique_on_complete:
+        message.keep_unique = task.ttl
+
+
+def _key(task: "VTask[Any, Any]", call: Call) -> str:
     key = task.unique_key
     if key is None:
         return key_of_call(call.task, call.args, call.kwargs)
-    if callable(key):
-        key = key(*call.args, **call.kwargs)
-        if not isinstance(key, str) or not key:
-            name = type(key).__qualname__
-            raise InvalidTask(f"{call.task}: its unique_key returned {name}, not a text")
-    return key_of_text(key)
-
-
-def kept_for(task: Any) -> float | None:
-    """Seconds from the enqueue for which a throttled task's key is held at least."""
-    if not task.is_unique or task.remove_unique_on_complete:
-        return None
-    ttl: float = task.ttl
-    return ttl
+    text: object = key(*call.args, **call.kwargs) if callable(key) else key
+    if not isinstance(text, str) or not text:
+        name = type(text).__qualname__
+        raise InvalidTask(f"{call.task}: its unique_key returned {name}, not a text")
+    return key_of_text(text)

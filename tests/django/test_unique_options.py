@@ -41,6 +41,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"ttl": 60, "remove_unique_on_complete": False},
         "ttl has no effect on a task that is not unique",
     ),
+    ({"debounce": -1}, "debounce must be a number of seconds of at least 0"),
+    ({"debounce": "5"}, "debounce must be a number of seconds of at least 0"),
+    ({"debounce": True}, "debounce must be a number of seconds of at least 0"),
+    ({"debounce": float("nan")}, "debounce must be a number of seconds"),
+    ({"debounce": 5, "debounce_max": 4}, "debounce_max must be a number of seconds of at least 5"),
+    ({"debounce": 5, "debounce_max": "9"}, "debounce_max must be a number of seconds"),
+    ({"debounce_max": 5}, "debounce_max has no effect without debounce: add debounce=5"),
+    (
+        {"debounce": 5, "ttl": 60, "remove_unique_on_complete": False},
+        "debounce and remove_unique_on_complete=False exclude each other: leave one out",
+    ),
     ({"on_duplicate": "existing"}, "on_duplicate has no effect on a task that is not unique"),
 ]
 
@@ -67,6 +78,7 @@ def test_defaults() -> None:
 
 
 def test_every_option_arrives() -> None:
+    keyed: dict[str, Any] = {"unique_key": "x", "debounce": 1, "debounce_max": 1.5}
     options: dict[str, Any] = {
         "unique": True,
         "unique_key": "x",
@@ -75,8 +87,9 @@ def test_every_option_arrives() -> None:
         "on_duplicate": "existing",
         "on_commit": False,
     }
-    for made in (task(**options)(function), task(function).using(**options)):
-        assert {name: getattr(made, name) for name in options} == options
+    for given in (options, keyed):
+        for made in (task(**given)(function), task(function).using(**given)):
+            assert {name: getattr(made, name) for name in given} == given
 
 
 def test_a_key_makes_a_task_unique_unless_it_says_otherwise() -> None:
@@ -86,6 +99,14 @@ def test_a_key_makes_a_task_unique_unless_it_says_otherwise() -> None:
     assert not off.is_unique
     assert off.using(unique=True).is_unique
     assert not task(unique=False, unique_key="x", ttl=5)(function).is_unique
+
+
+def test_debouncing_makes_a_task_unique_unless_it_says_otherwise() -> None:
+    made = task(debounce=5, debounce_max=60, on_duplicate="existing")(function)
+    assert made.is_unique
+    assert not made.using(debounce=0).is_unique
+    assert not made.using(unique=False).is_unique
+    assert made.using(unique_key="x", debounce=0).is_unique
 
 
 def messages_of(entry: dict[str, Any], name: str = "tests.django.sample.note") -> Message:
@@ -116,6 +137,15 @@ def test_or_take_what_the_task_says() -> None:
     ticking = messages_of({}, name)
     assert (ticking.unique, ticking.keep_unique) == (key_of_call(name, [1], {}), 30)
     assert messages_of({"unique": False}, name).unique is None
+
+
+@task(debounce=5, unique_key=lambda number: f"n-{number}")
+def debounced(number: int) -> None: ...
+
+
+def test_a_tick_of_a_debounced_task_has_its_time() -> None:
+    ticking = messages_of({}, debounced.module_path)
+    assert (ticking.debounce, ticking.unique) == (None, key_of_text("n-1"))
 
 
 @pytest.mark.parametrize("key", [None, "", 5, b"x"], ids=str)

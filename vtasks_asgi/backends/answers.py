@@ -1,7 +1,7 @@
 """From receipts to what ``enqueue`` returns: a result, or None for a duplicate."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.tasks.base import Task
@@ -45,9 +45,10 @@ class Pushed:
     stored: list[AnyResult]
 
 
-def accepted(prepared: Prepared, alias: str) -> AnyResult:
-    """The result of a call just accepted."""
-    return results.accepted(prepared.task, prepared.message, prepared.call, alias)
+def accepted(prepared: Prepared, alias: str, id: str | None = None) -> AnyResult:
+    """The result of a call just accepted, or that a waiting message of this id has taken on."""
+    message = prepared.message if id is None else replace(prepared.message, id=id)
+    return results.accepted(prepared.task, message, prepared.call, alias)
 
 
 def holders(calls: Sequence[Prepared], receipts: Sequence[Receipt]) -> list[str]:
@@ -55,7 +56,7 @@ def holders(calls: Sequence[Prepared], receipts: Sequence[Receipt]) -> list[str]
     return [
         receipt.holder
         for each, receipt in zip(calls, receipts, strict=True)
-        if receipt.holder and each.wants_holder
+        if receipt.holder and each.wants_holder and not receipt.merged
     ]
 
 
@@ -75,7 +76,9 @@ def answer(
             pushed.stored.append(result)
         else:
             hub.duplicate(each.call.task, each.message.queue, 1)
-            if each.wants_holder and (record := found.get(receipt.holder)):
+            if receipt.merged:
+                result = accepted(each, alias, receipt.holder)
+            elif each.wants_holder and (record := found.get(receipt.holder)):
                 result = _existing(record, alias)
         pushed.answers.append(result)
     return pushed

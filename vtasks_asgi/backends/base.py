@@ -193,8 +193,7 @@ class VTasksBackend(BaseTaskBackend):
         body = encode(call, max_size=self.max_payload)
         run_at = results.epoch(task.run_after)
         message = Message(new_id(now), task.queue_name, body, int(task.priority), run_at)
-        if key := uniqueness.key_of(task, call):
-            message.unique, message.keep_unique = key, uniqueness.kept_for(task)
+        uniqueness.mark(message, task, call)
         return Prepared(task, message, call)
 
     def tick_message(self, entry: Entry, at: float) -> Message:
@@ -212,6 +211,7 @@ class VTasksBackend(BaseTaskBackend):
             priority=entry.priority,
             unique=entry.unique,
             unique_key=entry.unique_key,
+            debounce=0,  # a tick has its time
         )
         message = self._prepared(task, entry.args, entry.kwargs, at).message
         message.id = tick_id(entry.name, at)
