@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.json import normalize_json
 
 from vtasks_asgi import lanes, results
-from vtasks_asgi.backends.base import AnyTask
+from vtasks_asgi.backends.answers import AnyTask
 from vtasks_asgi.results import AnyResult
 from vtasks_asgi.store.base import FullStore, State
 from vtasks_asgi.testing.capture import active
