@@ -5,8 +5,8 @@ thread, to the same store through ``push_sync``, which joins the caller's transa
 its commit; without a runtime, to a store of this process that opens nothing it does not need.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -81,6 +81,16 @@ class VTasksBackend(BaseTaskBackend):
     @queues.setter
     def queues(self, queues: set[str]) -> None:
         self._queues = queues
+
+    @contextmanager
+    def also(self, queue: str) -> Iterator[None]:
+        """Let this queue be one of them for the duration of the body."""
+        kept, queues = self._queues, self.queues
+        self._queues = queues and queues | {queue}
+        try:
+            yield
+        finally:
+            self._queues = kept
 
     def make_store(self) -> FullStore:
         """A new store of this backend's kind, not opened yet.
@@ -275,8 +285,6 @@ class VTasksBackend(BaseTaskBackend):
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
         """E005 for each wrong option; subclasses add their own."""
         return [checks.Error(problem, id="vtasks_asgi.E005") for problem in self._wrong]
-
-    # -- helpers
 
     def _number(self, name: str, default: float, *, least: float) -> float:
         value = self.options.get(name, default)
