@@ -1,10 +1,10 @@
 """Puts a runtime together from settings: the same one for web server and standalone worker."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from secrets import token_hex
 
-from django.tasks import task_backends
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend
 
 from vtasks_asgi import registry
@@ -20,6 +20,8 @@ from vtasks_asgi.runtime.config import PoolConfig, RuntimeConfig
 from vtasks_asgi.runtime.cron import Cron
 from vtasks_asgi.runtime.events import Listener, hub
 from vtasks_asgi.runtime.runtime import Runtime
+from vtasks_asgi.store.base import FullStore
+from vtasks_asgi.tasks import backend_of
 
 _listening: list[Listener] = []
 
@@ -76,7 +78,7 @@ def find_backend(alias: str) -> VTasksBackend:
         ConfigurationError: it is not, or its options are wrong.
     """
     try:
-        backend = task_backends[alias]
+        backend = backend_of(alias)
     except InvalidTaskBackend as error:
         raise ConfigurationError(f"TASKS[{alias!r}]: {error}") from error
     if not isinstance(backend, VTasksBackend):
@@ -87,6 +89,22 @@ def find_backend(alias: str) -> VTasksBackend:
         )
     backend.require_good_options()
     return backend
+
+
+@asynccontextmanager
+async def opened(backend: VTasksBackend) -> AsyncIterator[FullStore]:
+    """A store of that backend for the duration of the body, beside any that a runtime has.
+
+    Raises:
+        ConfigurationError: wrong options, or a backend that keeps no messages.
+        StoreError: it cannot be opened.
+    """
+    store = backend.make_store()
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.aclose()
 
 
 def schedule_entries(backend: VTasksBackend) -> list[Entry]:

@@ -16,7 +16,8 @@ from vtasks_asgi import lanes
 from vtasks_asgi.backends.base import Item
 from vtasks_asgi.backends.memory import MemoryTaskBackend
 from vtasks_asgi.conf import options
-from vtasks_asgi.core.batch import BatchItem
+from vtasks_asgi.core.batch import BatchItem, batch_item
+from vtasks_asgi.core.envelope import Call, decode
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.inline import LEASE, WORKER, Inline
 from vtasks_asgi.results import AnyResult
@@ -37,13 +38,13 @@ class ImmediateBackend(MemoryTaskBackend):
             " 'vtasks_asgi.backends.memory.MemoryTaskBackend' to run tasks later"
         )
 
-    def enqueue_many(self, items: Iterable[Item]) -> list[AnyResult]:
+    def enqueue_many(self, items: Iterable[Item]) -> list[AnyResult | None]:
         """Run these calls one after the other; the results tell how it went."""
         accepted = super().enqueue_many(items)
         lanes.run_here(partial(self._run, accepted))
         return accepted
 
-    async def aenqueue_many(self, items: Iterable[Item]) -> list[AnyResult]:
+    async def aenqueue_many(self, items: Iterable[Item]) -> list[AnyResult | None]:
         """``enqueue_many`` from a coroutine."""
         accepted = await super().aenqueue_many(items)
         await self._run(accepted)
@@ -55,9 +56,10 @@ class ImmediateBackend(MemoryTaskBackend):
     def pending_batches(self) -> dict[str, list[BatchItem]]:
         """What has been gathered for each batch queue; queues without any are empty lists."""
         pending = self.memory.pending
-        for items in pending.values():
+        for queue, items in pending.items():
             there = self.memory.lookup_sync([item["id"] for item in items])
-            items[:] = [item for item in items if item["id"] in there]
+            # Those rolled back are gone, those debounced have other arguments by now.
+            items[:] = [batch_item(id, queue, decode(each.body)) for id, each in there.items()]
         return pending
 
     def flush_batch(self, queue_name: str) -> list[AnyResult]:
@@ -110,15 +112,8 @@ class ImmediateBackend(MemoryTaskBackend):
         queue = result.task.queue_name
         items = self.memory.pending[queue]
         if all(item["id"] != result.id for item in items):
-            items.append(
-                BatchItem(
-                    id=result.id,
-                    task=result.task.module_path,
-                    args=result.args,
-                    kwargs=result.kwargs,
-                    queue_name=queue,
-                )
-            )
+            call = Call(result.task.module_path, result.args, result.kwargs, 0.0)
+            items.append(batch_item(result.id, queue, call))
 
     def _last_claim(self, id: str) -> Claim | None:
         """The message in hand as if for its last attempt: failing once is failing for good."""

@@ -108,6 +108,10 @@ class MemoryTaskBackend(VTasksBackend):
         """The alias of the database whose transactions count."""
         return str(self.options.get("DATABASE", DEFAULT_DB_ALIAS))
 
+    def joins(self, alias: str) -> bool:
+        """As a queue in that database would."""
+        return alias == self.database
+
     @property
     def store(self) -> FullStore:
         runtime = runtime_of(self.alias)

@@ -153,7 +153,8 @@ class MemoryInspector:
         raise NotImplementedError
 
 
-_LIVE = (State.READY, State.DELAYED, State.RUNNING)
+WAITING = (State.READY, State.DELAYED)
+_LIVE = (*WAITING, State.RUNNING)
 
 
 def _expired(entry: Entry, now: float) -> bool:

@@ -7,11 +7,11 @@ from typing import Any
 from django.utils.json import normalize_json
 
 from vtasks_asgi import lanes, results
-from vtasks_asgi.backends.base import AnyTask
+from vtasks_asgi.backends.answers import AnyTask
 from vtasks_asgi.results import AnyResult
 from vtasks_asgi.store.base import FullStore, State
 from vtasks_asgi.testing.capture import active
-from vtasks_asgi.testing.stores import chosen, opened, queues_of
+from vtasks_asgi.testing.stores import chosen, looked_into, queues_of
 
 #: Records asked of a store at once, and lines of a failure's message.
 _PAGE, _TOLD = 500, 50
@@ -31,7 +31,7 @@ def enqueued(*, backend: str | None = None) -> list[AnyResult]:
     found = chosen(backend)
 
     async def waiting() -> list[AnyResult]:
-        async with opened(found) as store:
+        async with looked_into(found) as store:
             return [
                 result
                 for queue in queues_of(found)

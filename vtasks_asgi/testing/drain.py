@@ -15,7 +15,7 @@ from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.inline import LEASE, WORKER, Inline, Ran
 from vtasks_asgi.results import AnyResult, epoch
 from vtasks_asgi.store.base import RESOLUTION, Claim, FullStore
-from vtasks_asgi.testing.stores import ADVICE, chosen, opened, queues_of
+from vtasks_asgi.testing.stores import ADVICE, chosen, looked_into, queues_of
 
 
 class How(TypedDict, total=False):
@@ -67,7 +67,7 @@ async def adrain(
     found, only = chosen(backend), None if queues is None else list(queues)
     results: list[AnyResult] = []
     with _journey(found, advance, until) as journey:
-        async with opened(found) as store:
+        async with looked_into(found) as store:
             inline = Inline(found, store, journey.now)
             while True:
                 claims, next_due = await _claim(store, only or queues_of(found))

@@ -1,12 +1,12 @@
 """A backend's store, opened for a look or for work from a test."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from django.db import connections
 
 from vtasks_asgi import lanes
-from vtasks_asgi.assembly import find_backend
+from vtasks_asgi.assembly import find_backend, opened
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.backends.immediate import ImmediateBackend
 from vtasks_asgi.backends.memory import MemoryTaskBackend
@@ -36,7 +36,7 @@ def chosen(alias: str | None) -> VTasksBackend:
 
 
 @asynccontextmanager
-async def opened(backend: VTasksBackend) -> AsyncIterator[FullStore]:
+async def looked_into(backend: VTasksBackend) -> AsyncIterator[FullStore]:
     """A store of that backend for the duration of the body.
 
     Raises:
@@ -45,15 +45,12 @@ async def opened(backend: VTasksBackend) -> AsyncIterator[FullStore]:
     """
     if not isinstance(backend, MemoryTaskBackend):
         await lanes.in_caller_thread(lambda: _refuse_transaction(backend))
-    store = backend.make_store()
-    try:
-        await store.open()
-    except StoreError as error:
-        raise type(error)(f"{error}; {ADVICE}") from error
-    try:
+    async with AsyncExitStack() as stack:
+        try:
+            store = await stack.enter_async_context(opened(backend))
+        except StoreError as error:
+            raise type(error)(f"{error}; {ADVICE}") from error
         yield store
-    finally:
-        await store.aclose()
 
 
 def _refuse_transaction(backend: VTasksBackend) -> None:
