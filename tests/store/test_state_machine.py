@@ -166,8 +166,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.reclaimed(queue, limit, worker, lease)
 
     def reclaimed(self, queue: str, limit: int, worker: str, lease: float) -> list[Held]:
+        if self.kind.orders_ties:
+            real, model = self.ask("reclaim", queue, limit, worker=worker, lease=lease)
+            return self.take(real, model)
+        # Take all or nothing: which of those that tie comes first is the engine's choice.
+        limit = 1000 if limit else 0
         real, model = self.ask("reclaim", queue, limit, worker=worker, lease=lease)
-        return self.take(real, model)
+        return self.take(*(sorted(each, key=lambda claim: claim.id) for each in (real, model)))
 
     def take(self, real: list[Claim], model: list[Claim]) -> list[Held]:
         taken = [Held(one, other) for one, other in zip(real, model, strict=True)]

@@ -60,6 +60,11 @@ class _Wire:
     def close(self) -> None:
         self._sock.close()
 
+    def __del__(self) -> None:
+        # A store that was never opened is closed by nobody.
+        if hasattr(self, "_sock"):
+            self._sock.close()
+
 
 def _socket(endpoint: Endpoint, address: Address, deadline: float) -> socket.socket:
     timeout = _left(deadline)

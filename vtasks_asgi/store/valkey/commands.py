@@ -172,8 +172,8 @@ def settle(keys: Keys, settlements: Sequence[Settlement], cap: int) -> tuple[Req
             uniques += layout.raw(claim.unique), layout.raw(claim.id)
     args = [b"%d" % cap, *(b"%d" % len(kind) for kind in kinds)]
     order = []
-    for kind in kinds:
-        for claim, fields in kind:
+    for each in kinds:
+        for claim, fields in each:
             args += layout.raw(claim.id), layout.raw(claim.token), *fields
             order.append(claim)
     return ask(keys, SETTLE, *args, *uniques), order

@@ -1,4 +1,4 @@
-"""Connections for the event loop: how one is made, and a line that makes a new one when it broke."""
+"""Connections for the event loop: how one is made, and a line that makes the next when it broke."""
 
 import asyncio
 import random

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from vtasks_asgi.core.errors import StoreError
-from vtasks_asgi.store.valkey.bell import Bell
+from vtasks_asgi.store.bell import Bell
 from vtasks_asgi.store.valkey.keys import Names
 from vtasks_asgi.store.valkey.link import Link
 from vtasks_asgi.store.valkey.wire import pack

@@ -27,8 +27,8 @@ from vtasks_asgi.store.base import (
     by_queue,
 )
 from vtasks_asgi.store.group_commit import GroupCommit
-from vtasks_asgi.store.valkey import commands, ticks
-from vtasks_asgi.store.valkey.bell import Bell
+from vtasks_asgi.store.valkey import commands, layout, ticks
+from vtasks_asgi.store.bell import Bell
 from vtasks_asgi.store.valkey.blocking import Blocking
 from vtasks_asgi.store.valkey.client import Client
 from vtasks_asgi.store.valkey.commands import Parcel
@@ -137,9 +137,7 @@ class ValkeyStore(ValkeyInspector):
         return receipts
 
     async def _write(self, queue: str, parcels: list[Parcel]) -> list[Receipt]:
-        if self._unregistered(queue):
-            await self._call(self._registration(queue))
-            self._registered[queue] = time.monotonic()
+        await self._register(queue)
         keys = self._names.queue(queue)
         chunks = list(commands.chunks(parcels))
         replies = await self._calls(commands.push(keys, chunk) for chunk in chunks)
@@ -150,13 +148,17 @@ class ValkeyStore(ValkeyInspector):
             for receipt in commands.receipts(chunk, reply)
         ]
 
+    async def _register(self, queue: str) -> None:
+        """Let those who look for an id know of this queue."""
+        if self._unregistered(queue):
+            await self._call(self._registration(queue))
+            self._registered[queue] = time.monotonic()
+
     def _unregistered(self, queue: str) -> bool:
         return time.monotonic() - self._registered.get(queue, -REGISTER_EVERY) >= REGISTER_EVERY
 
     def _registration(self, queue: str) -> Request:
-        return command(
-            self._names.queues_slot, "SADD", self._names.queues, commands.layout.name(queue)
-        )
+        return command(self._names.queues_slot, "SADD", self._names.queues, layout.name(queue))
 
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
         """Through the loop that has the store open, or else on the blocking connection."""
@@ -192,17 +194,18 @@ class ValkeyStore(ValkeyInspector):
     async def push_tick(self, schedule: str, at: float, message: Message | None) -> Ticked:
         answer = await self._call(ticks.record(self._names, schedule, at, message))
         while isinstance(answer, list):  # an earlier tick comes first
-            await self._carry_out(ticks.layout.name(schedule), answer[0])
+            await self._carry_out(layout.name(schedule), answer[0])
             answer = await self._call(ticks.record(self._names, schedule, at, message))
         if answer == b"late":
             return Ticked.LATE
         if message is None:
             return Ticked.SKIPPED
         refused = await self._fire(schedule, at, message)
-        await self._call(ticks.forget(self._names, ticks.layout.name(schedule), ticks.stamped(at)))
+        await self._call(ticks.forget(self._names, layout.name(schedule), ticks.stamped(at)))
         return Ticked.SKIPPED if refused and refused[0].holder else Ticked.FIRED
 
     async def _fire(self, schedule: str, at: float, message: Message) -> list[Receipt]:
+        await self._register(message.queue)
         reply = await self._call(ticks.fire(self._names, schedule, at, message))
         self._bell.ring({message.queue})
         if reply == b"late":
@@ -212,7 +215,7 @@ class ValkeyStore(ValkeyInspector):
     async def _carry_out(self, schedule: bytes, value: bytes) -> None:
         """Do what a process that died had begun."""
         if (intended := ticks.read_intent(value)) is not None:
-            await self._fire(commands.layout.read_name(schedule), *intended)
+            await self._fire(layout.read_name(schedule), *intended)
         await self._call(ticks.forget(self._names, schedule, value))
 
     # -- consuming

@@ -19,7 +19,7 @@ from vtasks_asgi.store.valkey.wire import Request, pack
 PAUSE_FIRST, PAUSE_LAST = 0.01, 0.2
 
 #: Answers that mean: not executed here, and somebody else, or the same one later, will do it.
-_ELSEWHERE = {"READONLY", "MASTERDOWN", "CLUSTERDOWN", "LOADING"}
+_ELSEWHERE = {"READONLY", "MASTERDOWN", "CLUSTERDOWN", "LOADING", "TRYAGAIN"}
 
 
 @dataclass(slots=True)
@@ -85,8 +85,8 @@ class Single:
         return self._address
 
     def resolve(self, slot: int) -> Steps[Address]:
+        yield from ()
         return self._address
-        yield
 
     def forget(self, slot: int) -> None:
         pass
@@ -175,6 +175,42 @@ def topology(endpoint: Endpoint) -> Topology:
     return kinds[endpoint.kind](endpoint)
 
 
+@dataclass(slots=True)
+class _Try:
+    """One request on its way through the servers."""
+
+    topology: Topology
+    slot: int
+    payload: bytes
+    address: Address | None
+    asking: bool = False
+    pause: float = PAUSE_FIRST
+
+    def send(self) -> Steps[Any]:
+        """Send it; the answer, errors among them."""
+        try:
+            if self.address is None:
+                self.address = yield from self.topology.resolve(self.slot)
+            return (yield Send(self.address, self.payload, self.asking))
+        except NotSent as error:
+            return error
+
+    def redirect(self, error: str) -> None:
+        """Follow "MOVED 3999 host:port", or ASK, which holds for this one request."""
+        host, _, port = error.rpartition(" ")[2].rpartition(":")
+        told_by = self.address.host if self.address else ""
+        self.address = Address(host or told_by, int(port))
+        self.asking = error.startswith("ASK")
+        if not self.asking:
+            self.topology.learn(self.slot, self.address)
+
+    def again(self) -> Steps[None]:
+        """Wait a moment, longer each time, and find out anew who has the slot."""
+        yield Pause(self.pause)
+        self.pause = min(self.pause * 2, PAUSE_LAST)
+        self.address, self.asking = self.topology.find(self.slot), False
+
+
 def exchange(
     topology: Topology,
     request: Request,
@@ -191,48 +227,27 @@ def exchange(
         StoreError: it was refused for good, or there was no answer in time.
     """
     deadline = now() + timeout
-    payload, asking, pause = request.payload, False, PAUSE_FIRST
-    address, answer = first or (topology.find(request.slot), None)
-    while True:
-        if first is None:
-            try:
-                if address is None:
-                    address = yield from topology.resolve(request.slot)
-                answer = yield Send(address, payload, asking)
-            except NotSent as error:
-                answer = error
-        first, asking = None, False
-        if not isinstance(answer, Exception):
-            return answer
-        if isinstance(answer, ReplyError):
-            if answer.code == "NOSCRIPT":
-                payload = request.in_full
-                continue
-            if answer.code in ("MOVED", "ASK") and now() < deadline:
-                address, asking = _redirected(topology, request.slot, answer, address)
-                continue
-            if answer.code not in _ELSEWHERE | {"TRYAGAIN"} or now() + pause > deadline:
-                raise mapped(answer)
+    address = first[0] if first else topology.find(request.slot)
+    attempt = _Try(topology, request.slot, request.payload, address)
+    answer = first[1] if first else (yield from attempt.send())
+    while isinstance(answer, Exception):
+        code = answer.code if isinstance(answer, ReplyError) else ""
+        if code == "NOSCRIPT":
+            attempt.payload = request.in_full
+        elif code in ("MOVED", "ASK") and now() < deadline:
+            attempt.redirect(str(answer))
         else:
-            topology.forget(request.slot)
-            if isinstance(topology, Single) or not isinstance(answer, NotSent):
-                raise answer
-            if now() + pause > deadline:
-                raise answer
-        if not (isinstance(answer, ReplyError) and answer.code == "TRYAGAIN"):
-            topology.forget(request.slot)
-        yield Pause(pause)
-        pause = min(pause * 2, PAUSE_LAST)
-        address = topology.find(request.slot)
+            if code != "TRYAGAIN":
+                topology.forget(request.slot)
+            if not _passes(topology, answer) or now() + attempt.pause > deadline:
+                raise mapped(answer) if isinstance(answer, ReplyError) else answer
+            yield from attempt.again()
+        answer = yield from attempt.send()
+    return answer
 
 
-def _redirected(
-    topology: Topology, slot: int, error: ReplyError, told_by: Address | None
-) -> tuple[Address, bool]:
-    """Where MOVED or ASK sends us, and whether the slot is only arriving there."""
-    host, _, port = error.detail.rpartition(" ")[2].rpartition(":")
-    address = Address(host or (told_by.host if told_by else ""), int(port))
-    if error.code == "ASK":
-        return address, True
-    topology.learn(slot, address)
-    return address, False
+def _passes(topology: Topology, answer: Exception) -> bool:
+    """Will the same request be answered in a moment, by this server or another?"""
+    if isinstance(answer, ReplyError):
+        return answer.code in _ELSEWHERE
+    return isinstance(answer, NotSent) and not isinstance(topology, Single)

@@ -121,7 +121,7 @@ def parse(url: str, *, insecure: bool = False) -> Endpoint:
     Raises:
         ValueError: naming what is wrong, and never a password.
     """
-    scheme, separator, rest = url.partition("://") if isinstance(url, str) else ("", "", "")
+    scheme, separator, rest = url.partition("://")
     if not separator:
         raise ValueError(f"is no URL; write for example {EXAMPLES}")
     rest, _, query = rest.partition("?")
@@ -145,12 +145,14 @@ def parse(url: str, *, insecure: bool = False) -> Endpoint:
     db = _db(options.get("db", path))
     if kind is Kind.CLUSTER and db:
         raise ValueError("names a database; a cluster has only database 0, so leave it out")
+    if not match[2]:
+        _refuse_tls(options)
     return Endpoint(
         kind,
         addresses,
         db,
         _login(userinfo, options),
-        _tls(options, insecure) if match[2] else _no_tls(options),
+        _tls(options, insecure) if match[2] else None,
         service,
         Login(options.get("sentinel_username"), options.get("sentinel_password")),
     )
@@ -166,12 +168,12 @@ def _options(query: str) -> dict[str, str]:
 
 
 def _unix(rest: str, options: Mapping[str, str]) -> Endpoint:
-    userinfo, _, path = rest.rpartition("@") if "@" in rest.split("/")[0] else ("", "", rest)
-    if not path.startswith("/"):
+    userinfo, slash, path = rest.partition("/")
+    if not slash or (userinfo and not userinfo.endswith("@")):
         raise ValueError("needs the path of a socket; write unix:///run/valkey.sock?db=0")
-    _no_tls(options)
-    db = _db(options.get("db", ""))
-    return Endpoint(Kind.SINGLE, (Address(unquote(path), 0),), db, _login(userinfo, options))
+    _refuse_tls(options)
+    db, login = _db(options.get("db", "")), _login(userinfo.removesuffix("@"), options)
+    return Endpoint(Kind.SINGLE, (Address("/" + unquote(path), 0),), db, login)
 
 
 def _address(text: str, default: int) -> Address:
@@ -205,7 +207,7 @@ def _login(userinfo: str, options: Mapping[str, str]) -> Login:
     )
 
 
-def _no_tls(options: Mapping[str, str]) -> None:
+def _refuse_tls(options: Mapping[str, str]) -> None:
     if wrong := sorted(_TLS_OPTIONS & options.keys()):
         raise ValueError(f"has {wrong[0]} but no TLS; use the scheme valkeys://")
 

@@ -27,7 +27,7 @@ for i = 1, n do ids[i] = ARGV[2 * i + 1] end
 local known = redis.call('HMGET', T, unpack(ids))
 local seq = redis.call('INCRBY', SEQ, n) - n
 
-local bodies, ready, sched, metas, refused = {}, {}, {}, {}, {}
+local bodies, ready, sched, metas, refused, taken = {}, {}, {}, {}, {}, {}
 local special = 2 * n + 3
 local index = tonumber(ARGV[special])
 for i = 1, n do
@@ -38,7 +38,9 @@ for i = 1, n do
     local given, unique, keep = ARGV[special + 2], ARGV[special + 3], ARGV[special + 4]
     run_at = tonumber(given)
     if unique ~= '' and not known[i] then
-      holder = take_key(U, T, DEAD, DONE, unique, id, now, tonumber(keep) or 0)
+      -- Those of this call are not in t yet.
+      holder = taken[unique] or take_key(U, T, DEAD, DONE, unique, id, now, tonumber(keep) or 0)
+      taken[unique] = holder or id
     end
     if run_at or unique ~= '' then
       meta = struct.pack('>ddII', run_at or -math.huge, score, 0, 0) .. unique
