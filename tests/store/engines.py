@@ -13,6 +13,7 @@ from django.db import connections
 
 from tests.database import empty_tables
 from tests.fakes import FakeClock
+from tests.services.sentinel import PRIMARY
 from tests.store import server_time
 from vtasks_asgi.store.base import FullStore
 from vtasks_asgi.store.database.sqlite import SQLiteStore
@@ -143,4 +144,33 @@ class Valkey(Engine):
         server_time.tell(None)
 
 
-ENGINES: dict[str, type[Engine]] = {"memory": Memory, "sqlite": SQLite, "valkey": Valkey}
+class ValkeyCluster(Valkey):
+    """Three nodes, among which the queues are spread."""
+
+    fixture = "valkey_cluster"
+
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.service.nodes)
+        return f"valkey+cluster://{hosts}"
+
+
+class ValkeySentinel(Valkey):
+    """A primary that is asked for at its sentinels."""
+
+    fixture = "sentinel"
+
+    def empty(self) -> None:
+        self.service.primary.empty()
+
+    def url(self) -> str:
+        hosts = ",".join(f"{host}:{port}" for host, port in self.service.addresses)
+        return f"valkey+sentinel://{hosts}/{PRIMARY}"
+
+
+ENGINES: dict[str, type[Engine]] = {
+    "memory": Memory,
+    "sqlite": SQLite,
+    "valkey": Valkey,
+    "valkey-cluster": ValkeyCluster,
+    "valkey-sentinel": ValkeySentinel,
+}
