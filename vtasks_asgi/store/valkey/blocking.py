@@ -11,7 +11,7 @@ from libvalkey import ProtocolError
 
 from vtasks_asgi.core.errors import StoreError, StoreUnavailable
 from vtasks_asgi.store.valkey import handshake
-from vtasks_asgi.store.valkey.errors import NotSent, ReplyError, mapped
+from vtasks_asgi.store.valkey.errors import NotSent, ReplyError, is_replica, mapped
 from vtasks_asgi.store.valkey.topology import Consult, Send, Step, Steps, exchange, topology
 from vtasks_asgi.store.valkey.url import Address, Endpoint
 from vtasks_asgi.store.valkey.wire import ASKING, INCOMPLETE, Request, reader
@@ -143,7 +143,10 @@ class Blocking:
     def _answer(self, step: Step, deadline: float) -> Any:
         try:
             if isinstance(step, Send):
-                return self._send(step, deadline)
+                answer = self._send(step, deadline)
+                if is_replica(answer):
+                    self._wires.pop(step.address).close()
+                return answer
             if isinstance(step, Consult):
                 return self._consult(step, deadline)
         except StoreUnavailable as error:

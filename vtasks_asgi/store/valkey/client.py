@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from vtasks_asgi.core.errors import StoreUnavailable
-from vtasks_asgi.store.valkey.dial import EndpointDialer, Line
-from vtasks_asgi.store.valkey.errors import ReplyError, mapped
+from vtasks_asgi.store.valkey.dial import Dialer, Line
+from vtasks_asgi.store.valkey.errors import ReplyError, is_replica, mapped
 from vtasks_asgi.store.valkey.link import Link
 from vtasks_asgi.store.valkey.topology import Consult, Send, Step, Steps, exchange, topology
 from vtasks_asgi.store.valkey.url import Address, Endpoint
@@ -16,10 +16,10 @@ from vtasks_asgi.store.valkey.wire import ASKING, Request
 class Client:
     """``call`` sends a request where it belongs. ``timeout`` in seconds bounds each call."""
 
-    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
+    def __init__(self, endpoint: Endpoint, dialer: Dialer, timeout: float) -> None:
         self._topology = topology(endpoint)
         self._timeout = timeout
-        self._dialer = EndpointDialer(endpoint, timeout)
+        self._dialer = dialer
         self._lines: dict[Address, Line] = {}
 
     async def call(self, request: Request) -> Any:
@@ -39,6 +39,8 @@ class Client:
             if not isinstance(answer, Exception):
                 return answer
             first = (address, answer)
+            if is_replica(answer):
+                self._retire(address)
         return await self._walk(exchange(self._topology, request, self._timeout, first))
 
     async def _walk[T](self, steps: Steps[T]) -> T:
@@ -57,12 +59,21 @@ class Client:
     async def _answer(self, step: Step) -> Any:
         try:
             if isinstance(step, Send):
-                return await self._send(step)
+                answer = await self._send(step)
+                if is_replica(answer):
+                    self._retire(step.address)
+                return answer
             if isinstance(step, Consult):
                 return await self._dialer.consult(step.address, step.payload)
         except StoreUnavailable as error:
             return error
         return await asyncio.sleep(step.seconds)
+
+    def _retire(self, address: Address) -> None:
+        """Connect anew for the next request: the name may belong to another server by now."""
+        link = self._lines[address].link
+        if link is not None:
+            link.retire()
 
     async def _send(self, step: Send) -> Any:
         line = self._lines.get(step.address)
@@ -97,3 +108,4 @@ class Client:
         self._lines.clear()
         for line in lines:
             await line.aclose()
+        await self._dialer.aclose()

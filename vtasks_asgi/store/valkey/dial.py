@@ -31,6 +31,18 @@ class Dialer(Protocol):
         """
         ...
 
+    async def consult(self, address: Address, payload: bytes) -> Any:
+        """Ask a sentinel one question, on a connection for that alone.
+
+        Raises:
+            StoreUnavailable: it does not answer.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Return when every link that has ended is let go of."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointDialer:
@@ -46,13 +58,15 @@ class EndpointDialer:
         return link
 
     async def consult(self, address: Address, payload: bytes) -> Any:
-        """Ask a sentinel one question."""
         link = await self._connect(address, None)
         try:
             await self._greet(link, handshake.sentinel_greeting(self.endpoint))
             return await link.send(payload)
         finally:
             link.drop("is no longer needed")
+
+    async def aclose(self) -> None:
+        pass
 
     async def _connect(self, address: Address, hear: Hear | None) -> Link:
         loop = asyncio.get_running_loop()

@@ -15,6 +15,11 @@ class NotSent(StoreUnavailable):
     """The server cannot be reached, and it has seen nothing of the request."""
 
 
+def is_replica(answer: object) -> bool:
+    """Does this error mean that the server was the primary and no longer is?"""
+    return isinstance(answer, ReplyError) and answer.code in ("READONLY", "MASTERDOWN")
+
+
 _UNAVAILABLE = {
     "OOM": "the server is out of memory and takes nothing new; raise its maxmemory, or work off"
     " what is queued",

@@ -15,10 +15,9 @@ from vtasks_asgi.store.valkey.wire import Request, command, pack
 class ValkeyInspector:
     """See ``store.base``. An id does not tell its queue, so all known queues are asked for it."""
 
-    _names: Names
-    _blocking: Blocking
-
-    def __init__(self) -> None:
+    def __init__(self, names: Names, blocking: Blocking) -> None:
+        self._names = names
+        self._blocking = blocking
         self._prune_cursors: dict[str, bytes] = {}
 
     async def _call(self, request: Request) -> Any:

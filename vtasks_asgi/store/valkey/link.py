@@ -7,7 +7,7 @@ up, never leaves a reply for the next one. After any doubt the whole connection 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from libvalkey import ProtocolError
 
@@ -42,8 +42,9 @@ class Link(asyncio.Protocol):
         self._suspect: asyncio.Future[Any] | None = None
         self._why = "closed the connection"
         self.alive = False
-        #: Set when the connection is no more.
+        #: Set, and the other called, when the connection is no more.
         self.ended = asyncio.Event()
+        self.when_ended: Callable[[], None] | None = None
 
     def send(self, payload: bytes) -> "asyncio.Future[Any]":
         """Send one command; its reply.
@@ -65,18 +66,26 @@ class Link(asyncio.Protocol):
         if self.alive and self._transport is not None:
             self._transport.write(payload)
 
+    def retire(self) -> None:
+        """Take nothing more; end once everything is answered."""
+        self.alive = False
+        if not self._waiting:
+            self._hang_up()
+
     def drop(self, why: str) -> None:
         """End the connection at once; whoever waits is told why."""
         self._why = why
-        if self._transport is not None and self.alive:
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._transport is not None and not self.ended.is_set():
             self._transport.abort()
             self._end()
 
     # -- what the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
         self.alive = True
 
     def data_received(self, data: bytes) -> None:
@@ -94,23 +103,27 @@ class Link(asyncio.Protocol):
                     raise ProtocolError("a reply nobody asked for")
         except ProtocolError as error:
             self.drop(f"does not speak the protocol ({error})")
+        if not self.alive and not waiting:
+            self._hang_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and self.alive:
+        if exc is not None:
             self._why = f"broke the connection ({exc})"
         self._end()
 
     def _end(self) -> None:
-        if not self.alive:
+        if self.ended.is_set():
             return
         self.alive = False
+        self.ended.set()
         if self._watch is not None:
             self._watch.cancel()
         while self._waiting:
             future, _ = self._waiting.popleft()
             if not future.done():
                 future.set_exception(StoreUnavailable(f"Valkey at {self._name} {self._why}"))
-        self.ended.set()
+        if self.when_ended is not None:
+            self.when_ended()
 
     # -- one timer for all: the oldest request is the one to be answered next
 

@@ -5,15 +5,14 @@ hears the doorbell, and one for blocking calls (renewing leases, enqueueing from
 """
 
 import asyncio
-import os
-import threading
-import time
-from collections.abc import Collection, Sequence
-from functools import partial
+import logging
+from collections.abc import Collection, Iterable, Sequence
 from secrets import token_hex
 from typing import Any
 
-from vtasks_asgi.core.errors import StoreError, StoreUnavailable
+from valkey.asyncio import ConnectionPool
+
+from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Release, Retry
 from vtasks_asgi.store.base import (
@@ -24,45 +23,37 @@ from vtasks_asgi.store.base import (
     Settlement,
     Ticked,
     Ticks,
-    by_queue,
 )
-from vtasks_asgi.store.group_commit import GroupCommit
-from vtasks_asgi.store.valkey import commands, layout, ticks
 from vtasks_asgi.store.bell import Bell
+from vtasks_asgi.store.valkey import commands, selfcheck, ticks
 from vtasks_asgi.store.valkey.blocking import Blocking
 from vtasks_asgi.store.valkey.client import Client
-from vtasks_asgi.store.valkey.commands import Parcel
-from vtasks_asgi.store.valkey.doorbell import Doorbell
+from vtasks_asgi.store.valkey.dial import Dialer, EndpointDialer
 from vtasks_asgi.store.valkey.inspect import ValkeyInspector
 from vtasks_asgi.store.valkey.keys import Names
+from vtasks_asgi.store.valkey.pool import POOL, PoolDialer
+from vtasks_asgi.store.valkey.pushing import Registry, push_blocking
+from vtasks_asgi.store.valkey.session import Session
 from vtasks_asgi.store.valkey.url import Endpoint
 from vtasks_asgi.store.valkey.wire import Request, command
 
+logger = logging.getLogger("vtasks_asgi")
+
 #: Seconds any call may take before it fails.
 TIMEOUT = 3.0
-#: Seconds between two reminders that a queue exists, for servers that lost their data.
-REGISTER_EVERY = 60.0
-
-
-class _Open:
-    """What exists only while a store is open: it belongs to one process and one loop."""
-
-    def __init__(self, endpoint: Endpoint, timeout: float, bell: Bell, names: Names) -> None:
-        self.pid = os.getpid()
-        self.thread = threading.get_ident()
-        self.loop = asyncio.get_running_loop()
-        self.client = Client(endpoint, timeout)
-        subscribe = partial(self.client.subscription, names.queues_slot)
-        self.doorbell = Doorbell(bell, names, subscribe)
-        self.pushes: dict[str, GroupCommit[Parcel, Receipt]] = {}
-
-    async def aclose(self) -> None:
-        await self.doorbell.aclose()
-        await self.client.aclose()
+CONNECTIONS = 3
 
 
 class ValkeyStore(ValkeyInspector):
-    """See ``store.base``. ``timeout`` in seconds bounds every call."""
+    """See ``store.base``.
+
+    Args:
+        endpoint: where the data is.
+        prefix: of every key, ending with a colon.
+        timeout: seconds that bound every call.
+        dead_letter_cap: kept per queue.
+        pool: the application's; what is awaited uses connections of it.
+    """
 
     def __init__(
         self,
@@ -71,46 +62,56 @@ class ValkeyStore(ValkeyInspector):
         prefix: str = "vt:",
         timeout: float = TIMEOUT,
         dead_letter_cap: int = 1000,
+        pool: ConnectionPool | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(Names(prefix), Blocking(endpoint, timeout))
         self._endpoint = endpoint
         self._timeout = timeout
         self._cap = dead_letter_cap
-        self._names = Names(prefix)
+        self._pool = pool
         self._bell = Bell()
         self._heard: dict[str, int] = {}
-        self._registered: dict[str, float] = {}
-        self._blocking = Blocking(endpoint, timeout)
-        self._opened: _Open | None = None
+        self._registry = Registry(self._names)
+        self._session: Session | None = None
 
     # -- opening and closing
 
     async def open(self) -> None:
-        if self._opened is not None and self._opened.pid == os.getpid():
+        if self._session is not None and self._session.is_ours:
             return
-        opened = _Open(self._endpoint, self._timeout, self._bell, self._names)
+        session = Session(self._client(), self._names, self._registry, self._bell)
         try:
-            await opened.client.call(command(self._names.queues_slot, "PING"))
-            await opened.client.call(ticks.read(self._names, []))
+            await session.call(command(self._names.queues_slot, "PING"))
+            await session.call(ticks.read(self._names, []))
+            warnings = await selfcheck.warnings(session.call, self._names)
         except BaseException:
-            await opened.aclose()
+            await session.aclose()
             raise
-        self._opened = opened
+        self._session = session
+        logger.info("At most %d connections of this process to %s", CONNECTIONS, self._endpoint)
+        for warning in warnings:
+            logger.warning("Valkey at %s: %s", self._endpoint, warning)
+
+    def _client(self) -> Client:
+        if self._pool is None:
+            dialer: Dialer = EndpointDialer(self._endpoint, self._timeout)
+            return Client(self._endpoint, dialer, self._timeout)
+        return Client(POOL, PoolDialer(self._pool, self._endpoint, self._timeout), self._timeout)
 
     async def aclose(self) -> None:
-        opened, self._opened = self._opened, None
-        if opened is not None and opened.pid == os.getpid():
-            await opened.aclose()
+        session, self._session = self._session, None
+        if session is not None and session.is_ours:
+            await session.aclose()
         self._blocking.close()
 
     @property
-    def _live(self) -> _Open:
-        if self._opened is None or self._opened.pid != os.getpid():
+    def _open_session(self) -> Session:
+        if self._session is None or not self._session.is_ours:
             raise StoreUnavailable("the store is not open")
-        return self._opened
+        return self._session
 
     async def _call(self, request: Request) -> Any:
-        return await self._live.client.call(request)
+        return await self._open_session.call(request)
 
     def _ring(self, queues: Collection[str]) -> None:
         self._bell.ring(queues)
@@ -118,138 +119,51 @@ class ValkeyStore(ValkeyInspector):
     # -- producing
 
     async def push(self, messages: Sequence[Message]) -> list[Receipt]:
-        opened = self._live
-        groups = by_queue(messages)
-        pushes = [self._push(opened, queue, some) for queue, some in groups.items()]
-        answers = [await pushes[0]] if len(pushes) == 1 else await asyncio.gather(*pushes)
-        return _in_order(messages, dict(zip(groups, answers, strict=True)))
-
-    async def _push(self, opened: _Open, queue: str, messages: Sequence[Message]) -> list[Receipt]:
-        group = opened.pushes.get(queue)
-        if group is None:
-            group = opened.pushes[queue] = GroupCommit(partial(self._write, queue))
-        if len(messages) <= commands.CHUNK:
-            return await group.commit(commands.parcels(messages))
-        receipts: list[Receipt] = []
-        for start in range(0, len(messages), commands.CHUNK):
-            some = messages[start : start + commands.CHUNK]
-            receipts += await group.commit(commands.parcels(some))
-        return receipts
-
-    async def _write(self, queue: str, parcels: list[Parcel]) -> list[Receipt]:
-        await self._register(queue)
-        keys = self._names.queue(queue)
-        chunks = list(commands.chunks(parcels))
-        replies = await self._calls(commands.push(keys, chunk) for chunk in chunks)
-        self._bell.ring({queue})
-        return [
-            receipt
-            for chunk, reply in zip(chunks, replies, strict=True)
-            for receipt in commands.receipts(chunk, reply)
-        ]
-
-    async def _register(self, queue: str) -> None:
-        """Let those who look for an id know of this queue."""
-        if self._unregistered(queue):
-            await self._call(self._registration(queue))
-            self._registered[queue] = time.monotonic()
-
-    def _unregistered(self, queue: str) -> bool:
-        return time.monotonic() - self._registered.get(queue, -REGISTER_EVERY) >= REGISTER_EVERY
-
-    def _registration(self, queue: str) -> Request:
-        return command(self._names.queues_slot, "SADD", self._names.queues, layout.name(queue))
+        return await self._open_session.pusher.push(messages)
 
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
         """Through the loop that has the store open, or else on the blocking connection."""
-        receipts: dict[str, list[Receipt]] = {}
-        for queue, some in by_queue(messages).items():
-            keys = self._names.queue(queue)
-            requests = []
-            if self._unregistered(queue):
-                requests.append(self._registration(queue))
-            chunks = list(commands.chunks(commands.parcels(some)))
-            requests += [commands.push(keys, chunk) for chunk in chunks]
-            replies = self._blocking.calls(requests)[-len(chunks) :]
-            self._registered[queue] = time.monotonic()
-            self._bell.ring({queue})
-            receipts[queue] = [
-                receipt
-                for chunk, reply in zip(chunks, replies, strict=True)
-                for receipt in commands.receipts(chunk, reply)
-            ]
-        return _in_order(messages, receipts)
-
-    # -- ticks
+        session = self._session
+        if session is not None and session.is_ours and session.is_elsewhere:
+            receipts = session.pusher.from_thread(messages, 3 * self._timeout)
+            if receipts is not None:
+                return receipts
+        return push_blocking(self._blocking, self._names, self._registry, self._bell, messages)
 
     async def ticks(self, schedules: Sequence[str]) -> Ticks:
-        reply = await self._call(ticks.read(self._names, schedules))
-        for schedule, value in ticks.left_behind(reply):
-            try:
-                await self._carry_out(schedule, value)
-            except StoreError:
-                break  # it stays noted: whoever looks next tries again
-        return ticks.known(schedules, reply)
+        return await self._open_session.ticker.read(schedules)
 
     async def push_tick(self, schedule: str, at: float, message: Message | None) -> Ticked:
-        answer = await self._call(ticks.record(self._names, schedule, at, message))
-        while isinstance(answer, list):  # an earlier tick comes first
-            await self._carry_out(layout.name(schedule), answer[0])
-            answer = await self._call(ticks.record(self._names, schedule, at, message))
-        if answer == b"late":
-            return Ticked.LATE
-        if message is None:
-            return Ticked.SKIPPED
-        refused = await self._fire(schedule, at, message)
-        await self._call(ticks.forget(self._names, layout.name(schedule), ticks.stamped(at)))
-        return Ticked.SKIPPED if refused and refused[0].holder else Ticked.FIRED
-
-    async def _fire(self, schedule: str, at: float, message: Message) -> list[Receipt]:
-        await self._register(message.queue)
-        reply = await self._call(ticks.fire(self._names, schedule, at, message))
-        self._bell.ring({message.queue})
-        if reply == b"late":
-            return []
-        return commands.receipts(commands.parcels([message]), reply)
-
-    async def _carry_out(self, schedule: bytes, value: bytes) -> None:
-        """Do what a process that died had begun."""
-        if (intended := ticks.read_intent(value)) is not None:
-            await self._fire(layout.read_name(schedule), *intended)
-        await self._call(ticks.forget(self._names, schedule, value))
+        return await self._open_session.ticker.push(schedule, at, message)
 
     # -- consuming
 
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
-        opened = self._live
+        session = self._open_session
         self._heard[queue] = self._bell.listen(queue)
         token = token_hex(8)
         keys = self._names.queue(queue)
         request = commands.claim(keys, limit, worker=worker, lease=lease, token=token)
-        return commands.claimed(queue, token, await opened.client.call(request))
+        return commands.claimed(queue, token, await session.call(request))
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
-        self._live  # noqa: B018 - raises when the store is not open
-        groups: dict[str, list[Claim]] = {}
-        for claim in claims:
-            groups.setdefault(claim.queue, []).append(claim)
+        self._open_session  # noqa: B018 - raises when the store is not open
         lost: list[Claim] = []
-        for queue, held in groups.items():
+        for queue, held in _by_queue((claim.queue, claim) for claim in claims).items():
             for start in range(0, len(held), commands.CHUNK):
                 some = held[start : start + commands.CHUNK]
-                positions = self._blocking.call(
-                    commands.extend(self._names.queue(queue), some, lease)
-                )
-                lost += [some[position - 1] for position in positions]
+                request = commands.extend(self._names.queue(queue), some, lease)
+                lost += [some[position - 1] for position in self._blocking.call(request)]
         return lost
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
-        self._live  # noqa: B018 - raises when the store is not open
+        self._open_session  # noqa: B018 - raises when the store is not open
         settled = Settled()
-        groups: dict[str, list[Settlement]] = {}
-        for settlement in settlements:
-            groups.setdefault(settlement.claim.queue, []).append(settlement)
-        await asyncio.gather(*(self._settle(*group, settled) for group in groups.items()))
+        groups = _by_queue((each.claim.queue, each) for each in settlements)
+        if len(groups) == 1:
+            await self._settle(*groups.popitem(), settled)
+        else:
+            await asyncio.gather(*(self._settle(*group, settled) for group in groups.items()))
         return settled
 
     async def _settle(self, queue: str, settlements: list[Settlement], settled: Settled) -> None:
@@ -270,14 +184,13 @@ class ValkeyStore(ValkeyInspector):
         return commands.reclaimed(queue, token, await self._call(request))
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
-        self._live.doorbell.watch(queues)
+        self._open_session.doorbell.watch(queues)
         heard = {queue: self._heard.get(queue, -1) for queue in queues}
         await self._bell.wait(heard, timeout)
 
 
-def _in_order(messages: Sequence[Message], receipts: dict[str, list[Receipt]]) -> list[Receipt]:
-    """Receipts in the order of the messages they are for."""
-    if len(receipts) == 1:
-        return next(iter(receipts.values()))
-    each = {queue: iter(some) for queue, some in receipts.items()}
-    return [next(each[message.queue]) for message in messages]
+def _by_queue[T](pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    groups: dict[str, list[T]] = {}
+    for queue, each in pairs:
+        groups.setdefault(queue, []).append(each)
+    return groups
