@@ -8,6 +8,7 @@ import asyncio
 import math
 import random
 from collections.abc import Iterable
+from functools import partial
 
 from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.core.clock import Clock
@@ -19,6 +20,7 @@ from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
+from vtasks_asgi.runtime.suspects import SUSPECTED_AFTER, Suspects
 from vtasks_asgi.store.base import Claim, Store
 
 #: While a batch fills up, the share of its timeout between two looks, and seconds at most: a claim
@@ -37,11 +39,11 @@ class Collector:
     def __init__(
         self,
         store: Store,
+        queue: str,
+        slots: Slots,
         executions: Executions,
         settler: Settler,
-        queue: str,
-        batch: Batch,
-        slots: Slots,
+        suspects: Suspects,
         *,
         config: RuntimeConfig,
         events: Events,
@@ -49,21 +51,27 @@ class Collector:
     ) -> None:
         self._store = store
         self.queues = (queue,)
-        self._batch = batch
+        self._batch = config.batches[queue]
         self.slots = slots
         self._executions = executions
         self._settler = settler
+        self._suspects = suspects
+        suspects.give_way.append(self._let_go)
         self._poll = config.poll
         self._clock = clock
         self._claimer = Claimer(store, executions, config=config, events=events, clock=clock)
         self.last_round = self._claimer.last_round
-        #: It waits for its batches to end before it claims again.
-        self.paused = False
+        self._calming = False
         self._held: list[Claim] = []
         self._since = math.inf  # when the first of them was claimed
         self._running: set[asyncio.Task[None]] = set()
         #: The last look has found messages whose worker vanished.
         self._wary = False
+
+    @property
+    def paused(self) -> bool:
+        """Does it keep from claiming, though there may be free slots?"""
+        return self._calming or not self._suspects.clear
 
     async def run(self) -> None:
         try:
@@ -104,8 +112,12 @@ class Collector:
         A message whose worker vanished may be what killed it. It runs in a call of its own, while
         nothing else of this queue is in hand that would be counted as crashed with it.
         """
+        await self._suspects.wait_clear()
         claimed = await self._claimer.claim(self.queues[0], room)
         claims = claimed.claims
+        if not self._suspects.clear:
+            self._executions.release(claims)
+            return claimed.next_due
         suspects = [claim for claim in claims if claim.crashes]
         self._wary = bool(suspects)
         if suspects:
@@ -115,7 +127,7 @@ class Collector:
             claims = [alone] if alone else []
         if claims and not self._held:
             self._since = self._clock.monotonic()
-        self._executions.hold(claims)
+        self._executions.keep(claims)
         self._held += claims
         return claimed.next_due
 
@@ -141,21 +153,29 @@ class Collector:
 
     async def _calm(self) -> None:
         """Until nothing of this queue is in hand any more."""
-        self.paused = True
+        self._calming = True
         try:
             if self._running:
                 await asyncio.wait(self._running)
             await self._settler.flush(SETTLE_TIMEOUT)
         finally:
-            self.paused = False
+            self._calming = False
 
     async def _start(self) -> None:
         for group in groups(self._batch, self._held):
-            await self.slots.wait_free()
-            if task := self._executions.start_batch(self._batch, group, self.slots):
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+            if group[0].crashes >= SUSPECTED_AFTER:
+                self._held = []  # or it would be let go of as well
+                await self._suspects.alone(partial(self._begin, group), lambda: not self._running)
+            else:
+                await self._suspects.wait_clear()
+                await self.slots.wait_free()
+                self._begin(group)
         self._held = []
+
+    def _begin(self, group: list[Claim]) -> None:
+        if task := self._executions.begin_batch(self._batch, group, self.slots):
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
 
 
 def groups(batch: Batch, claims: Iterable[Claim]) -> list[list[Claim]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.runtime.claim import Claimer
@@ -11,15 +12,13 @@ from vtasks_asgi.runtime.execute import Executions
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slices import Slices
 from vtasks_asgi.runtime.slots import Slots
+from vtasks_asgi.runtime.suspects import SUSPECTED_AFTER, Suspects
 from vtasks_asgi.runtime.traffic import POLITE_BATCH, POLITE_PAUSE, Traffic
 from vtasks_asgi.store.base import Claim, Store
 
 
 class Fetcher:
     """One pool of queues sharing slots."""
-
-    #: It never keeps from claiming while there is a free slot.
-    paused = False
 
     def __init__(
         self,
@@ -28,6 +27,7 @@ class Fetcher:
         slots: Slots,
         executions: Executions,
         settler: Settler,
+        suspects: Suspects,
         *,
         config: RuntimeConfig,
         events: Events,
@@ -39,15 +39,22 @@ class Fetcher:
         self.slots = slots
         self._executions = executions
         self._settler = settler
+        self._suspects = suspects
         self._poll = config.poll
         self._clock = clock
         self._traffic = traffic or Traffic(clock)
         self._claimer = Claimer(store, executions, config=config, events=events, clock=clock)
         self.last_round = self._claimer.last_round
 
+    @property
+    def paused(self) -> bool:
+        """Does it keep from claiming, though there may be free slots?"""
+        return not self._suspects.clear
+
     async def run(self) -> None:
         while True:
             await self._settler.wait_room()
+            await self._suspects.wait_clear()
             await self.slots.wait_free()
             found, next_due = await self._round()
             if not found:
@@ -80,10 +87,14 @@ class Fetcher:
         return found, next_due
 
     async def _start(self, claims: Sequence[Claim]) -> None:
-        rest = iter(claims)
+        suspected = [claim for claim in claims if claim.crashes >= SUSPECTED_AFTER]
+        rest = chain((claim for claim in claims if claim.crashes < SUSPECTED_AFTER), suspected)
         try:
             slices = Slices(self._clock)
             for claim in rest:
+                if claim.crashes >= SUSPECTED_AFTER:
+                    await self._suspects.run(claim, self.slots)
+                    continue
                 self._executions.start(claim, self.slots)
                 if slices.spent:
                     await slices.rest()

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.errors import StoreError
@@ -23,6 +23,7 @@ from vtasks_asgi.runtime.reclaim import Reclaimer
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.supervise import Service, backoff, services
+from vtasks_asgi.runtime.suspects import Suspects
 from vtasks_asgi.runtime.traffic import Traffic
 from vtasks_asgi.store.base import Claim, FullStore
 
@@ -220,16 +221,25 @@ class Runtime:
     ) -> dict[str, Fetcher | Collector]:
         """A fetcher for each pool, and a collector for each queue that is run in batches."""
         consumers: dict[str, Fetcher | Collector] = {}
-        hands = self.store, executions, settler
+        suspects = Suspects(executions, self._clock)
         means: _Means = {"config": self.config, "events": self._events, "clock": self._clock}
         for number, pool in enumerate(self.config.pools):
             slots = Slots(pool.size)
+            hands = slots, executions, settler, suspects
             singly = [queue for queue in pool.queues if queue not in self.config.batches]
             if singly:
-                fetcher = Fetcher(*hands, singly, slots, traffic=self.traffic, **means)
+                fetcher = Fetcher(self.store, singly, *hands, traffic=self.traffic, **means)
                 consumers[f"fetch-{number}"] = fetcher
             for queue in pool.queues:
-                if batch := self.config.batches.get(queue):
-                    name = f"collect-{len(consumers)}"
-                    consumers[name] = Collector(*hands, queue, batch, slots, **means)
+                if queue in self.config.batches:
+                    collector = Collector(self.store, queue, *hands, **means)
+                    consumers[f"collect-{len(consumers)}"] = collector
         return consumers
+
+
+class _Means(TypedDict):
+    """What every consumer is given."""
+
+    config: RuntimeConfig
+    events: Events
+    clock: Clock
