@@ -18,7 +18,7 @@ from django.tasks.signals import task_enqueued
 from vtasks_asgi import lanes, registry, results, signals, uniqueness
 from vtasks_asgi.backends import commit
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
-from vtasks_asgi.backends.validate import check_function, check_routing, parameters
+from vtasks_asgi.backends.validate import check_batch, check_function, check_routing, parameters
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
@@ -257,6 +257,7 @@ class VTasksBackend(BaseTaskBackend):
         """
         check_function(task.func, task.takes_context)
         check_routing(task, self.queues, self.alias)
+        check_batch(task)
 
     # -- looking
 

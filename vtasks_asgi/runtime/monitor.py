@@ -99,7 +99,7 @@ class Monitor(Listener):
         return [
             queue
             for consumer in self._consumers
-            if consumer.slots.free > 0 and not consumer.paused
+            if consumer.slots.busy < consumer.slots.size and not consumer.paused
             for queue in consumer.queues
             if (queues[queue].idle_for or 0) > STALLED_AFTER
         ]

@@ -48,9 +48,7 @@ class Suspects:
         Cancelled before it was started, it stays in hand for the drain to release.
         """
         execution = self._executions.hold(claim, slots)
-        await self.alone(
-            lambda: self._executions.begin(execution), lambda: execution.over
-        )
+        await self.alone(lambda: self._executions.begin(execution), lambda: execution.over)
 
     async def alone(self, begin: Callable[[], object], over: Callable[[], bool]) -> None:
         """``begin`` it once the others have ended, and return when it is over, or takes long."""
