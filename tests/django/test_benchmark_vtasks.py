@@ -90,12 +90,6 @@ def test_each_task_is_run_once_with_its_payload(monkeypatch: pytest.MonkeyPatch)
     assert len(set(PAYLOADS)) == 1
 
 
-def test_sleeping_tasks_overlap() -> None:
-    told = measure("--task-type=sleep", "--count=100", "--concurrency=100")
-    seconds = float(re.findall(r"\(([\d.]+) s\)", told)[1])
-    assert seconds < 100 * benchmark.NAP
-
-
 @pytest.mark.parametrize("state", [State.READY, State.RUNNING])
 def test_a_queue_that_is_not_empty_is_refused(state: State) -> None:
     leave(state)
