@@ -62,12 +62,12 @@ SETTINGS: dict[str, Setting] = {
     ),
     "VTASKS_WORKER_ID": Setting(None, partial(parsing.optional, parsing.text), nullable=True),
     "VTASKS_IMPORTS": Setting([], parsing.names),
+    "VTASKS_VALKEY_PREFIX": Setting("vt", parsing.prefix),
 }
 
 #: Names the ancestor package knows and this version does not act on yet.
 LATER = frozenset(
     {
-        "VTASKS_VALKEY_PREFIX",
         "VTASKS_TASK_CONTEXT",
         "VTASKS_SHUTDOWN_CANCEL_GRACE",
         "VTASKS_HEARTBEAT_INTERVAL",
@@ -102,6 +102,7 @@ class Options:
     health_check_file: str | None
     worker_id: str | None
     imports: tuple[str, ...]
+    valkey_prefix: str
 
 
 _UNSET = object()
@@ -184,6 +185,12 @@ def time_zone() -> str:
 def debug() -> bool:
     """Whether the project runs with DEBUG."""
     return bool(settings.DEBUG)
+
+
+def cache_settings(alias: str) -> Mapping[str, Any] | None:
+    """What CACHES says of an alias, None when it does not."""
+    found: Mapping[str, Any] | None = settings.CACHES.get(alias)
+    return found
 
 
 def _field(name: str) -> str:

@@ -3,6 +3,7 @@
 The error says what the value must be; who calls puts the setting's name before it.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -152,6 +153,12 @@ def _check_options(where: str, options: Any, example: dict[str, Any], *more: str
     for key in options:
         if key not in known:
             raise ValueError(f"{where} has the unknown option {key!r}; use {', '.join(known)}")
+
+
+def prefix(raw: Any) -> str:
+    if not isinstance(raw, str) or not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", raw):
+        raise ValueError("must be 1 to 64 letters, digits or any of _ . : -")
+    return raw if raw.endswith(":") else f"{raw}:"
 
 
 def schedule(raw: Any) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def test_on_commit_true_is_the_default(memory: MemoryStore) -> None:
     assert bodies(memory) == ["x"]
 
 
-def test_a_bulk_may_have_both(memory: MemoryStore) -> None:
+def test_a_bulk_may_have_both(memory: MemoryStore, told: list[str]) -> None:
     at_once = sample.note.using(on_commit=False, unique=True)
     with transaction.atomic():
         answers = backend().enqueue_many(
@@ -190,6 +190,12 @@ def test_a_bulk_may_have_both(memory: MemoryStore) -> None:
         )
         assert bodies(memory) == [2]
     assert bodies(memory) == [2, 1, 3]
+    assert [each for each in told if each in ("submitted", "duplicate")] == [
+        "submitted",
+        "duplicate",
+        "submitted",
+        "submitted",
+    ]
     assert [answer and answer.args for answer in answers] == [[1], [2], None, [3]]
 
 

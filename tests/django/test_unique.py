@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from django.tasks import TaskResultStatus
+from django.tasks import Task, TaskResultStatus
 from django.utils import timezone
 
 from tests.django import sample
@@ -124,6 +124,16 @@ def test_tasks_that_are_not_unique_have_none() -> None:
         assert plain.enqueue(1)
         assert plain.enqueue(1)
     assert UniqueKey.objects.count() == 0
+
+
+def test_a_task_of_djangos_own_class_is_taken_as_it_is() -> None:
+    """As one is that was decorated while another backend was configured."""
+    plain: Task[[int], int] = Task(func=sample.plain.func)
+    for _ in range(2):
+        [result] = many([(plain, [1], {})])
+        assert result is not None
+        assert result.task is plain
+    assert rows()["messages"] == 2
 
 
 # -- throttling

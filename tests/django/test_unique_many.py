@@ -66,6 +66,17 @@ def test_of_many_threads_one_is_accepted() -> None:
 # -- who is told
 
 
+def test_nobody_is_asked_for_a_holder_that_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*args: Any) -> None:
+        raise AssertionError("a look-up")
+
+    note.enqueue("x")
+    monkeypatch.setattr(type(note.get_backend().store), "lookup_sync", asked)
+    assert note.enqueue("x") is None
+    waiting = sample.note.using(debounce=60, unique_key="y", on_duplicate="existing")
+    assert waiting.enqueue(1).id == waiting.enqueue(1).id
+
+
 class Counts(Listener):
     def __init__(self) -> None:
         self.told: list[tuple[str, str, str, int]] = []

@@ -223,6 +223,19 @@ async def test_one_that_waits_for_nothing_is_made_to_wait(engine: Engine, store:
     assert (await take_one(store)).body == b"two"
 
 
+async def test_one_that_is_due_earlier_by_it_ends_the_wait(store: FullStore) -> None:
+    later = Message(new_id(), QUEUE, b"later", 0, await now(store) + 3600.0, KEY)
+    await push_one(store, later)
+    await take(store)
+    waiting = asyncio.create_task(store.wait([QUEUE], 300.0))
+    await asyncio.sleep(0)
+    assert (await push_one(store, debounced())).merged
+    await asyncio.wait_for(waiting, 15.0)
+    claimed = await store.claim(QUEUE, 5, worker="w", lease=30.0)
+    assert claimed.next_due is not None
+    assert claimed.next_due <= 5.5
+
+
 async def test_a_key_kept_after_the_end_does_not_refuse_it(store: FullStore) -> None:
     throttled = Message(new_id(), QUEUE, b"", unique=KEY, keep_unique=60.0)
     await push_one(store, throttled)

@@ -186,10 +186,10 @@ class Store(Protocol):
         key is held by one message of a queue, from its push for as long as it is ready, delayed or
         running, or ``keep_unique`` lasts; another message with that key is not stored.
 
-        A message with ``debounce`` is never refused. If the holder of its key is ready or delayed,
-        and no claim of it counts (``attempt`` 0), the holder takes its body, keeps all else, and
-        becomes ``DELAYED`` until ``debounce`` seconds from now, or ``debounce_max`` seconds after
-        its own push if that is earlier. Otherwise the message is stored and takes the key over.
+        A message with ``debounce`` is never refused. If the holder of its key lives and no claim of
+        it counts (``attempt`` 0), the holder takes its body, keeps all else, and is ``DELAYED`` for
+        ``debounce`` seconds from now, or until ``debounce_max`` seconds after its own push if that
+        is earlier. Otherwise the message is stored and takes the key over.
         """
         ...
 

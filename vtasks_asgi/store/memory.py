@@ -23,7 +23,7 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.memory_inspect import WAITING, Entry, Lock, MemoryInspector
+from vtasks_asgi.store.memory_inspect import Entry, Lock, MemoryInspector
 
 
 class MemoryStore(MemoryInspector):
@@ -103,7 +103,7 @@ class MemoryStore(MemoryInspector):
     def _merge(self, holder: str, message: Message, now: float) -> bool:
         """Let the holder of a key take this message's body, if it has not been started."""
         entry, due = self._entries.get(holder), message.due(now)
-        if entry is None or entry.record.state not in WAITING or entry.record.attempt:
+        if entry is None or entry.record.attempt:
             return False
         if message.debounce_max is not None and due is not None:
             due = min(due, entry.since + message.debounce_max)

@@ -153,8 +153,7 @@ class MemoryInspector:
         raise NotImplementedError
 
 
-WAITING = (State.READY, State.DELAYED)
-_LIVE = (*WAITING, State.RUNNING)
+_LIVE = (State.READY, State.DELAYED, State.RUNNING)
 
 
 def _expired(entry: Entry, now: float) -> bool:

@@ -22,7 +22,7 @@ ON CONFLICT (queue, key) DO UPDATE SET uid = excluded.uid, until = excluded.unti
 _MERGE = """
 UPDATE vtasks_message
 SET body = ?1, state = 1, run_at = min(?2, coalesce(created_at + ?3, ?2))
-WHERE uid = ?4 AND state IN (0, 1) AND attempt = 0
+WHERE uid = ?4 AND attempt = 0
 """
 
 _RELEASE = "DELETE FROM vtasks_uniquekey WHERE queue = ? AND key = ? AND uid = ? AND until <= ?"
