@@ -1,12 +1,13 @@
 """Settings → frozen options, validated once. The only room that reads Django's settings.
 
 Every ``VTASKS_*`` setting may also be given as an environment variable of the same name; the
-Django setting wins. Options of one backend live in ``TASKS[alias]["OPTIONS"]``.
+Django setting wins. Options of one backend live in ``TASKS[alias]["OPTIONS"]``. Settings may import
+``prune_installed_apps`` from here: nothing is read before it is asked for.
 """
 
 import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -118,6 +119,46 @@ def options() -> Options:
     if problems:
         raise ConfigurationError(*problems)
     return Options(**{_field(name): value for name, value in values.items()})
+
+
+#: Apps that serve requests and hold nothing a task works with; each also by its AppConfig.
+WEB_ONLY = (
+    "django.contrib.admin",
+    "django.contrib.admindocs",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.sitemaps",
+    "django.contrib.staticfiles",
+    "django.contrib.syndication",
+    # Looks of the admin, which need it.
+    "admin_interface",
+    "grappelli",
+    "jazzmin",
+    "unfold",
+    # Tools of web servers and of developers.
+    "corsheaders",
+    "daphne",
+    "debug_toolbar",
+    "django_browser_reload",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "drf_yasg",
+    "whitenoise.runserver_nostatic",
+)
+
+
+def prune_installed_apps(installed_apps: Iterable[str], *, keep: Collection[str] = ()) -> list[str]:
+    """``INSTALLED_APPS`` less what only a web server needs, in the same order; for settings.
+
+    It goes by names: those of ``WEB_ONLY`` that are not to ``keep``. Every other app stays, for its
+    models, tasks or template tags may be used; so do ``auth`` and ``contenttypes``.
+    """
+    gone = [name for name in WEB_ONLY if name not in keep]
+    return [
+        app
+        for app in installed_apps
+        if app in keep or not any(app == name or app.startswith(f"{name}.") for name in gone)
+    ]
 
 
 def problems() -> Iterator[str]:

@@ -13,16 +13,15 @@ from django.tasks import task_backends
 
 from tests.django import sample
 from tests.django.conftest import Change
+from tests.django.everywhere import BACKENDS, each_backend
 from vtasks_asgi.assembly import opened
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.management import benchmark
 from vtasks_asgi.store.base import State
 
-BACKENDS = {
-    "database": "vtasks_asgi.backends.database.DatabaseTaskBackend",
-    "memory": "vtasks_asgi.backends.memory.MemoryTaskBackend",
-}
+__all__ = ["each_backend"]
 
+MEMORY = {"BACKEND": f"{BACKENDS}.memory.MemoryTaskBackend"}
 
 #: What ``note`` was called with.
 PAYLOADS: list[str] = []
@@ -32,10 +31,9 @@ async def note(payload: str) -> None:
     PAYLOADS.append(payload)
 
 
-@pytest.fixture(params=sorted(BACKENDS), autouse=True)
-def store(request: pytest.FixtureRequest, change: Change) -> None:
+@pytest.fixture(autouse=True)
+def store(each_backend: object) -> None:
     """Each test on each kind of store."""
-    change(TASKS={"default": {"BACKEND": BACKENDS[request.param]}})
 
 
 def measure(*options: str) -> str:
@@ -90,12 +88,6 @@ def test_each_task_is_run_once_with_its_payload(monkeypatch: pytest.MonkeyPatch)
     assert len(set(PAYLOADS)) == 1
 
 
-def test_sleeping_tasks_overlap() -> None:
-    told = measure("--task-type=sleep", "--count=100", "--concurrency=100")
-    seconds = float(re.findall(r"\(([\d.]+) s\)", told)[1])
-    assert seconds < 100 * benchmark.NAP
-
-
 @pytest.mark.parametrize("state", [State.READY, State.RUNNING])
 def test_a_queue_that_is_not_empty_is_refused(state: State) -> None:
     leave(state)
@@ -130,15 +122,14 @@ def test_the_queue_exists_only_meanwhile() -> None:
 
 
 def test_a_backend_that_takes_any_queue(change: Change) -> None:
-    change(TASKS={"default": {"BACKEND": BACKENDS["memory"], "QUEUES": []}})
+    change(TASKS={"default": MEMORY | {"QUEUES": []}})
     measure("--count=5")
     backend: Any = task_backends["default"]
     assert backend.queues == set()
 
 
 def test_another_alias(change: Change) -> None:
-    memory = {"BACKEND": BACKENDS["memory"]}
-    change(TASKS={"default": memory | {"QUEUES": ["mail"]}, "other": memory})
+    change(TASKS={"default": MEMORY | {"QUEUES": ["mail"]}, "other": MEMORY})
     assert "backend 'other' (MemoryTaskBackend)" in measure("--backend-alias=other", "--count=5")
 
 

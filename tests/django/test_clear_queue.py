@@ -14,22 +14,22 @@ from django.utils import timezone
 
 from tests.django import sample
 from tests.django.conftest import Change
+from tests.django.everywhere import BACKENDS, each_backend
 from tests.django.helpers import run
 from vtasks_asgi.assembly import opened
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.store.base import QueueStats
 
-BACKENDS = {
-    "database": "vtasks_asgi.backends.database.DatabaseTaskBackend",
-    "memory": "vtasks_asgi.backends.memory.MemoryTaskBackend",
-}
+__all__ = ["each_backend"]
+
 QUEUES = ["default", "mail", "low"]
+MEMORY = {"BACKEND": f"{BACKENDS}.memory.MemoryTaskBackend"}
 
 
-@pytest.fixture(params=sorted(BACKENDS), autouse=True)
-def store(request: pytest.FixtureRequest, change: Change) -> None:
+@pytest.fixture(autouse=True)
+def queues(each_backend: object, change: Change) -> None:
     """Each test on each kind of store."""
-    change(TASKS={"default": {"BACKEND": BACKENDS[request.param]}}, VTASKS_QUEUES=QUEUES)
+    change(VTASKS_QUEUES=QUEUES)
 
 
 @pytest.fixture
@@ -203,8 +203,7 @@ def test_python_may_call_it_with_one_name() -> None:
 
 
 def test_another_alias(change: Change) -> None:
-    memory = {"BACKEND": BACKENDS["memory"]}
-    change(TASKS={"default": memory, "other": memory})
+    change(TASKS={"default": MEMORY, "other": MEMORY})
     sample.note.using(backend="other").enqueue("x")
     assert clear("--backend-alias=other", "--force").endswith("default: deleted 1\n")
 
@@ -215,7 +214,7 @@ def test_a_store_that_cannot_be_opened_is_an_error(
     from django.db import connections
 
     monkeypatch.setitem(connections["default"].settings_dict, "NAME", str(tmp_path / "no" / "db"))
-    change(TASKS={"default": {"BACKEND": BACKENDS["database"]}})
+    change(TASKS={"default": {"BACKEND": f"{BACKENDS}.database.DatabaseTaskBackend"}})
     with pytest.raises(CommandError, match="unable to open"):
         clear("--force")
 

@@ -1,0 +1,38 @@
+"""Tests that run once for each backend: a fixture, and what a new store has to add to it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.django.conftest import Change
+
+BACKENDS = "vtasks_asgi.backends"
+
+
+def _valkey(request: pytest.FixtureRequest) -> dict[str, Any]:
+    server = request.getfixturevalue("valkey")
+    server.empty()
+    return {
+        "BACKEND": f"{BACKENDS}.valkey.ValkeyTaskBackend",
+        "OPTIONS": {"BROKER_URL": server.url},
+    }
+
+
+def _sqlite(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {"BACKEND": f"{BACKENDS}.database.DatabaseTaskBackend"}
+
+
+def _memory(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {"BACKEND": f"{BACKENDS}.memory.MemoryTaskBackend"}
+
+
+@pytest.fixture(
+    params=[_memory, _sqlite, pytest.param(_valkey, marks=pytest.mark.server)],
+    ids=lambda make: make.__name__.removeprefix("_"),
+)
+def each_backend(request: pytest.FixtureRequest, change: Change) -> Iterator[dict[str, Any]]:
+    """``TASKS["default"]`` is each kind of backend in turn, its store empty."""
+    entry = request.param(request)
+    change(TASKS={"default": entry})
+    yield entry
