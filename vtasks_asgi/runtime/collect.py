@@ -21,7 +21,7 @@ from vtasks_asgi.runtime.execute import Executions
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.suspects import SUSPECTED_AFTER, Suspects
-from vtasks_asgi.store.base import Claim, Store
+from vtasks_asgi.store.base import RESOLUTION, Claim, Store
 
 #: While a batch fills up, the share of its timeout between two looks, and seconds at most: a claim
 #: for every message that comes in would cost what the batch saves.
@@ -141,9 +141,9 @@ class Collector:
             await asyncio.sleep(random.random() * self._poll)
             return
         if self._held:
-            pause = min(LOOK_PAUSE, LOOK_SHARE * self._batch.timeout, left)
+            pause = max(min(LOOK_PAUSE, LOOK_SHARE * self._batch.timeout, left), RESOLUTION)
             await asyncio.sleep(pause)
-            left -= pause
+            left = max(left - pause, 0.0)
         due = math.inf if next_due is None else next_due
         await self._store.wait(self.queues, min(self._poll, left, due))
 
