@@ -76,6 +76,7 @@ def test_a_batch_queue_gathers_what_is_enqueued() -> None:
             "args": [],
             "kwargs": {"number": 1},
             "queue_name": "gathered",
+            "attempt": 1,
         }
     ]
     assert CALLS == []

@@ -381,8 +381,9 @@ async def test_workers_do_not_take_suspects_from_each_other_for_ever() -> None:
     ids = await world.crashed(40)
     async with workers[0].alive(), workers[1].alive(), workers[2].alive():
         async with asyncio.timeout(60.0):
-            while any(r.state is not State.DONE for r in await world.records(ids)):
-                await asyncio.sleep(0.1)  # noqa: ASYNC110 - any of three may be the last
+            # Any of the three may be the last.
+            while any(r.state is not State.DONE for r in await world.records(ids)):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
     assert {size for worker in workers for size in worker.sizes} == {1}
 
 

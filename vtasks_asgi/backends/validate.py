@@ -1,7 +1,6 @@
 """What makes a task one that a backend can take; each error names what is wrong and the fix."""
 
 from collections.abc import Collection
-from contextlib import suppress
 from functools import cache
 from inspect import signature
 from typing import Any
@@ -57,10 +56,12 @@ def check_batch(task: Any) -> None:
     Raises:
         InvalidTask: why it cannot.
     """
-    with suppress(ConfigurationError):  # a system check says so
+    try:
         batch = options().batch_queues.get(task.queue_name)
-        if batch and not batch.task and (problem := batch_problem(task)):
-            raise InvalidTask(f"Queue {task.queue_name!r} is run in batches: {problem}.")
+    except ConfigurationError:
+        return  # a system check says so
+    if batch and not batch.task and (problem := batch_problem(task)):
+        raise InvalidTask(f"Queue {task.queue_name!r} is run in batches: {problem}.")
 
 
 def batch_problem(task: Any) -> str | None:
