@@ -31,6 +31,17 @@ def answer(items: Items) -> Any:
     return ANSWER[0](items)
 
 
+def poisoned(*culprits: int) -> Callable[[Items], None]:
+    """A function that fails whenever one of these is among its items."""
+
+    def work(items: Items) -> None:
+        found = [item["kwargs"]["number"] for item in items]
+        if bad := [number for number in found if number in culprits]:
+            raise ValueError(f"cannot do {bad}")
+
+    return work
+
+
 @task(max_attempts=2, backoff=AT_ONCE)
 def load(items: Items) -> Any:
     return answer(items)

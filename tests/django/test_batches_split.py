@@ -3,12 +3,21 @@
 import asyncio
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.django.batch_tasks import ANSWER, CALLS, Items, aload, load, numbers, once, sizes
+from tests.django.batch_tasks import (
+    ANSWER,
+    CALLS,
+    Items,
+    aload,
+    load,
+    numbers,
+    once,
+    poisoned,
+    sizes,
+)
 from tests.django.conftest import Change
 from tests.django.helpers import SYNC_AND_ASYNC, AnyResult, refreshed, run, working
 from vtasks_asgi.batches import GIVE_UP_AFTER
@@ -26,17 +35,6 @@ def queue(change: Change) -> None:
 
 def gather(task: Any, count: int) -> list[AnyResult]:
     return [task.using(queue_name="b").enqueue(number=number) for number in range(count)]
-
-
-def poisoned(*culprits: int) -> Callable[[Items], None]:
-    """A function that fails whenever one of these is among its items."""
-
-    def work(items: Items) -> None:
-        found = [item["kwargs"]["number"] for item in items]
-        if bad := [number for number in found if number in culprits]:
-            raise ValueError(f"cannot do {bad}")
-
-    return work
 
 
 def states(results: list[AnyResult]) -> str:
