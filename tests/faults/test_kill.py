@@ -22,11 +22,13 @@ KILLS = 5
 CALLS: list[Any] = [["nap", [0.4]], ["doze", [0.4]]]
 
 
-def kill_repeatedly(it: Project, kills: int = KILLS) -> Verdict:
+def kill_repeatedly(
+    it: Project, kills: int = KILLS, *, calls: list[Any] = CALLS, queue: str = "default"
+) -> Verdict:
     """A feed that never pauses, a worker that survives and one that does not."""
     it.worker()
     client = it.client()
-    client.do("feed", "f", CALLS, 0.03)
+    client.do("feed", "f", calls, 0.03, queue=queue)
     faults: list[Fault] = []
     broken: list[str] = []
     victim = it.worker()

@@ -61,12 +61,14 @@ def letters(queue: str = "default") -> list[dict[str, Any]]:
     ]
 
 
-def feed(prefix: str, calls: list[tuple[str, list[Any]]], every: float) -> None:
+def feed(
+    prefix: str, calls: list[tuple[str, list[Any]]], every: float, queue: str = "default"
+) -> None:
     """Enqueue the calls ``[task, arguments]`` in turn, one each ``every`` s, until ``rest``."""
 
     def step(number: int) -> None:
         task, args = calls[number % len(calls)]
-        enqueue(task, f"{prefix}{number}", *args)
+        enqueue(task, f"{prefix}{number}", *args, queue=queue)
         _resting.wait(every)
 
     _start(step)
