@@ -23,12 +23,17 @@ CALLS: list[Any] = [["nap", [0.4]], ["doze", [0.4]]]
 
 
 def kill_repeatedly(
-    it: Project, kills: int = KILLS, *, calls: list[Any] = CALLS, queue: str = "default"
+    it: Project,
+    kills: int = KILLS,
+    *,
+    calls: list[Any] = CALLS,
+    queue: str = "default",
+    every: float = 0.03,
 ) -> Verdict:
     """A feed that never pauses, a worker that survives and one that does not."""
     it.worker()
     client = it.client()
-    client.do("feed", "f", calls, 0.03, queue=queue)
+    client.do("feed", "f", calls, every, queue=queue)
     faults: list[Fault] = []
     broken: list[str] = []
     victim = it.worker()
