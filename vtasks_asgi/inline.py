@@ -92,7 +92,7 @@ class Inline:
         """Run the messages of a batch queue as few calls; all of a call share its outcome.
 
         Raises:
-            ConfigurationError: a task is not registered; its messages stay claimed.
+            ConfigurationError: a task is not registered; all is as it was.
         """
         ran, items = [], []
         for claim in claims:
@@ -101,7 +101,11 @@ class Inline:
             except MessageUndecodable:
                 ran.append(await self.run(claim))
         by_id = {claim.id: claim for claim in claims}
-        for task, portion in portions(batch, items):
+        calls = list(portions(batch, items))
+        if unknown := [task for task, _ in calls if registry.find(task) is None]:
+            await self._store.settle([Settlement(claim, Release()) for claim in claims])
+            raise ConfigurationError(f"the task {unknown[0]!r} of a batch is not registered")
+        for task, portion in calls:
             members = [by_id[item["id"]] for item in portion]
             outcome, error = await self._outcome(self._joint_claim(task, portion, members))
             shared = [Ran(claim, _share(outcome, claim), error) for claim in members]
@@ -109,7 +113,11 @@ class Inline:
         return ran
 
     def result(self, ran: Ran) -> AnyResult | None:
-        """The message's result after that attempt; None if no result can tell of it."""
+        """The message's result after that attempt; None if its body cannot be read.
+
+        Raises:
+            ConfigurationError: its task is not registered, so it has not run.
+        """
         claim, outcome = ran.claim, ran.outcome
         record = Record(
             claim.id, claim.queue, State.READY, claim.body, claim.priority, claim.run_at
@@ -123,8 +131,10 @@ class Inline:
             record.value = outcome.value if isinstance(outcome, Done) else None
         try:
             return results.stored(record, self._alias)
-        except (MessageUndecodable, TaskResultDoesNotExist):
+        except MessageUndecodable:
             return None
+        except TaskResultDoesNotExist as error:
+            raise ConfigurationError(str(error)) from error
 
     async def _outcome(self, claim: Claim) -> tuple[Outcome, BaseException | None]:
         # A task of its own, so that what it sets in its context stays there.
@@ -140,8 +150,6 @@ class Inline:
         return ran
 
     def _joint_claim(self, task: str, items: list[BatchItem], members: Sequence[Claim]) -> Claim:
-        if registry.find(task) is None:
-            raise ConfigurationError(f"the task {task!r} of a batch queue is not registered")
         call = Call(task, [items], {}, self._now())
         attempt = max(claim.attempt for claim in members)
         body = encode(call, max_size=MAX_DECODED)
