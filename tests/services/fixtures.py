@@ -15,10 +15,12 @@ from tests.services.sentinel import SentinelTrio
 from tests.services.service import Startable
 from tests.services.valkey import Valkey
 from tests.services.valkey_cluster import ValkeyCluster
+from tests.store import still
 
 #: A test that uses one of these gets the marker ``server``.
 NAMES = frozenset(
-    "valkey valkey_cluster sentinel postgres mariadb postgres_database mariadb_database".split()
+    "valkey valkey_cluster sentinel postgres mariadb postgres_database postgres_still"
+    " mariadb_database".split()
 )
 
 
@@ -77,4 +79,12 @@ def postgres_database(postgres: Postgres) -> Iterator[str]:
 def mariadb_database(mariadb: MariaDB) -> Iterator[str]:
     """Django's alias of a database on that server, with the package's tables."""
     with added_database("mariadb", mariadb.database) as alias:
+        yield alias
+
+
+@pytest.fixture(scope="session")
+def postgres_still(postgres: Postgres) -> Iterator[str]:
+    """Django's alias of another database there, whose clock moves only when it is told to."""
+    still.create(postgres)
+    with added_database(still.ALIAS, still.entry(postgres)) as alias:
         yield alias

@@ -12,7 +12,9 @@ from django.db import connections
 
 from tests.database import empty_tables
 from tests.fakes import FakeClock
+from tests.store import still
 from vtasks_asgi.store.base import FullStore
+from vtasks_asgi.store.database.postgres.store import PostgresStore
 from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 from vtasks_asgi.store.memory import MemoryStore
 
@@ -107,4 +109,19 @@ class SQLite(Engine):
         self._clock.advance(seconds)
 
 
-ENGINES: dict[str, type[Engine]] = {"memory": Memory, "sqlite": SQLite}
+class Postgres(Engine):
+    """A database whose server's clock stands still; see ``tests.store.still``."""
+
+    fixture = "postgres_still"
+
+    def empty(self) -> None:
+        empty_tables(still.ALIAS)
+
+    def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        return PostgresStore(still.ALIAS, dead_letter_cap=dead_letter_cap)
+
+    async def advance(self, seconds: float) -> None:
+        await asyncio.to_thread(still.advance, seconds)
+
+
+ENGINES: dict[str, type[Engine]] = {"memory": Memory, "sqlite": SQLite, "postgres": Postgres}

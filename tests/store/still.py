@@ -1,0 +1,46 @@
+"""A PostgreSQL database whose clock stands still, so that waiting costs a test no time.
+
+In its search path a function of ours comes before the server's ``clock_timestamp``. The clock is
+years behind the machine's: a store that told the time itself would be noticed at once.
+"""
+
+from typing import Any
+
+import psycopg
+from django.db import connections
+
+from tests.services.postgres import Postgres
+
+ALIAS, DATABASE = "postgres_still", "still"
+
+_SETUP = f"""
+CREATE SCHEMA still;
+CREATE TABLE still.clock (now timestamptz);
+INSERT INTO still.clock VALUES ('2001-02-03 04:05:06+00');
+CREATE FUNCTION still.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+    AS 'SELECT now FROM still.clock';
+ALTER DATABASE {DATABASE} SET search_path = public, still, pg_catalog;
+"""
+
+
+def create(server: Postgres) -> None:
+    """Make the database, once."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {DATABASE}")
+    with psycopg.connect(server.url, dbname=DATABASE) as connection:
+        connection.execute(_SETUP)
+
+
+def entry(server: Postgres) -> dict[str, Any]:
+    """An entry of Django's DATABASES."""
+    return server.database | {"NAME": DATABASE}
+
+
+def advance(seconds: float) -> None:
+    """Let time pass. Not from within a running event loop."""
+    connection = connections[ALIAS]
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE clock SET now = now + make_interval(secs => %s)", [seconds])
+    finally:
+        connection.close()
