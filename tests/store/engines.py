@@ -116,6 +116,7 @@ class Postgres(Engine):
 
     def empty(self) -> None:
         empty_tables(still.ALIAS)
+        still.set_to(FakeClock().now())
 
     def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
         return PostgresStore(still.ALIAS, dead_letter_cap=dead_letter_cap)

@@ -59,10 +59,16 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
         self._again: set[str] = set()
         self._heard_self = False
+        self._tried = asyncio.Event()
 
-    def start(self, notify: Callable[[str], Awaitable[object]]) -> None:
-        """Listen until ``aclose``; ``notify`` sends a word on another connection."""
+    async def start(self, notify: Callable[[str], Awaitable[object]]) -> None:
+        """Listen until ``aclose``; ``notify`` sends a word on another connection.
+
+        Returns when it listens, or has failed to and will try again.
+        """
+        self._tried.clear()
         self._task = asyncio.create_task(self._run(notify), name=f"vtasks-listen-{self._alias}")
+        await self._tried.wait()
 
     async def aclose(self) -> None:
         if self._task is not None:
@@ -82,7 +88,7 @@ class Listener:
                         )
                         return
             except psycopg.Error:
-                pass
+                self._tried.set()
             else:
                 pause = RETRY_FIRST
             await asyncio.sleep(pause)
@@ -94,6 +100,7 @@ class Listener:
         """Until the connection breaks; False when notifications do not get through."""
         await conn.execute(f"LISTEN {CHANNEL}")
         self._doorbell.ring()  # who knows what was said while nobody listened
+        self._tried.set()
         self._heard_self = tested = False
         while True:
             if not tested:

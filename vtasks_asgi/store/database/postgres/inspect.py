@@ -115,6 +115,8 @@ def browse(
     queue: str, state: State, *, limit: int, cursor: str | None
 ) -> Plan[tuple[list[Record], str | None]]:
     """A page in the order of arrival."""
+    if limit < 1:
+        raise ValueError("limit must be at least 1")
     after = cursor_position(cursor)
     make, rows_of, among = live_record, LIVE_ROWS, f"state = {NUMBERS.get(state)}"
     if state is State.DEAD:

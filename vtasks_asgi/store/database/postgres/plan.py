@@ -42,6 +42,7 @@ _TUNE = Query(
             "enable_sort": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
+            "jit": "off",  # the costs of what is switched off above would set it going
             "plan_cache_mode": "force_generic_plan",
         }.items()
     )

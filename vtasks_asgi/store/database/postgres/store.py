@@ -62,7 +62,7 @@ class PostgresStore:
         await self._runner.open()
         if self._runner.direct:
             self._listener = Listener(self._alias, self._doorbell, self._ringer)
-            self._listener.start(self._notify)
+            await self._listener.start(self._notify)
 
     async def aclose(self) -> None:
         listener, self._listener = self._listener, None
