@@ -50,7 +50,7 @@ WITH {NOW},
 lost AS MATERIALIZED (
     SELECT seq, worker, started_at, lease_until FROM vtasks_message
     WHERE queue = $1 AND state = 2 AND lease_until <= (SELECT now FROM t)
-    ORDER BY lease_until LIMIT $2 FOR UPDATE SKIP LOCKED)
+    ORDER BY lease_until, seq LIMIT $2 FOR UPDATE SKIP LOCKED)
 UPDATE vtasks_message AS m SET crashes = m.crashes + 1, token = $3, worker = $4,
     started_at = t.now, lease_until = t.now + $5::float8
 FROM lost, t WHERE m.seq = lost.seq
@@ -102,7 +102,7 @@ def reclaim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[list[C
     token = token_hex(8)
     query = Query(_RECLAIM, (queue, max(limit, 0), token, worker, lease))
     [rows] = yield [query]
-    rows.sort(key=lambda row: row[0])
+    rows.sort(key=lambda row: (row[0], row[3]))
     claims = []
     for _, lost_worker, lost_at, *columns in rows:
         claim = _claim(queue, token, tuple(columns))
