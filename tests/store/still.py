@@ -1,7 +1,7 @@
 """A PostgreSQL database whose clock stands still, so that waiting costs a test no time.
 
-In its search path a function of ours comes before the server's ``clock_timestamp``. It tells what the
-fake clocks of the other engines tell, and a store that asked another one would be noticed.
+In its search path a function of ours comes before the server's ``clock_timestamp``. It tells what
+the fake clocks of the other engines tell, and a store that asked another one would be noticed.
 """
 
 from typing import Any
