@@ -6,6 +6,7 @@ Django setting wins. Options of one backend live in ``TASKS[alias]["OPTIONS"]``.
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -126,6 +127,12 @@ def _queue_slots(name: str, options: Any) -> int | None:
     return None if slots is None else _whole(slots, least=1)
 
 
+def _prefix(raw: Any) -> str:
+    if not isinstance(raw, str) or not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", raw):
+        raise ValueError("must be 1 to 64 letters, digits or any of _ . : -")
+    return raw if raw.endswith(":") else f"{raw}:"
+
+
 def _schedule(raw: Any) -> dict[str, Any]:
     if isinstance(raw, str):
         try:
@@ -158,13 +165,13 @@ SETTINGS: dict[str, Setting] = {
     "VTASKS_HEALTH_CHECK_FILE": Setting(None, partial(_optional, _text), nullable=True),
     "VTASKS_WORKER_ID": Setting(None, partial(_optional, _text), nullable=True),
     "VTASKS_IMPORTS": Setting([], _names),
+    "VTASKS_VALKEY_PREFIX": Setting("vt", _prefix),
 }
 
 #: Names the ancestor package knows and this version does not act on yet.
 LATER = frozenset(
     {
         "VTASKS_BATCH_QUEUES",
-        "VTASKS_VALKEY_PREFIX",
         "VTASKS_TASK_CONTEXT",
         "VTASKS_SHUTDOWN_CANCEL_GRACE",
         "VTASKS_HEARTBEAT_INTERVAL",
@@ -195,6 +202,7 @@ class Options:
     health_check_file: str | None
     worker_id: str | None
     imports: tuple[str, ...]
+    valkey_prefix: str
 
 
 _UNSET = object()
@@ -237,6 +245,12 @@ def time_zone() -> str:
 def debug() -> bool:
     """Whether the project runs with DEBUG."""
     return bool(settings.DEBUG)
+
+
+def cache_settings(alias: str) -> Mapping[str, Any] | None:
+    """What CACHES says of an alias, None when it does not."""
+    found: Mapping[str, Any] | None = settings.CACHES.get(alias)
+    return found
 
 
 def _field(name: str) -> str:

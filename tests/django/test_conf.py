@@ -36,6 +36,8 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("VTASKS_HEALTH_CHECK_FILE", "/run/worker", "/run/worker"),
     ("VTASKS_WORKER_ID", "w1", "w1"),
     ("VTASKS_IMPORTS", ["shop.jobs"], ("shop.jobs",)),
+    ("VTASKS_VALKEY_PREFIX", "shop", "shop:"),
+    ("VTASKS_VALKEY_PREFIX", "shop:blue:", "shop:blue:"),
 ]
 
 FROM_ENVIRONMENT: list[tuple[str, str, Any]] = [
@@ -66,6 +68,7 @@ FROM_ENVIRONMENT: list[tuple[str, str, Any]] = [
     ("VTASKS_HEALTH_CHECK_FILE", "/run/worker", "/run/worker"),
     ("VTASKS_WORKER_ID", "w1", "w1"),
     ("VTASKS_IMPORTS", "shop.jobs,shop.more", ("shop.jobs", "shop.more")),
+    ("VTASKS_VALKEY_PREFIX", "shop", "shop:"),
 ]
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -106,6 +109,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("VTASKS_METRICS_PORT", 0, "must be a whole number of at least 1"),
     ("VTASKS_METRICS_PORT", "http", "must be a whole number of at least 1"),
     ("VTASKS_IMPORTS", 5, "must be a list of names"),
+    ("VTASKS_VALKEY_PREFIX", "", "must be 1 to 64 letters, digits or any of _ . : -"),
+    ("VTASKS_VALKEY_PREFIX", "a{b}", "must be 1 to 64 letters, digits or any of _ . : -"),
+    ("VTASKS_VALKEY_PREFIX", 5, "must be 1 to 64 letters, digits or any of _ . : -"),
 ]
 
 
@@ -121,6 +127,7 @@ def test_defaults() -> None:
     assert (options().metrics_path, options().health_path) == ("/metrics", "/vtasks/health")
     assert (options().health_token, options().metrics_port, options().worker_id) == (None,) * 3
     assert (options().schedule, options().imports) == ({}, ())
+    assert options().valkey_prefix == "vt:"
 
 
 def test_every_setting_has_a_good_and_a_wrong_example_here() -> None:

@@ -7,16 +7,20 @@ cannot be reached, if so. A missing service skips on a laptop and fails where ``
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from django.db import connections
 
 from tests.database import empty_tables
 from tests.fakes import FakeClock
-from tests.store import still
+from tests.services.sentinel import PRIMARY
+from tests.store import server_time, still
 from vtasks_asgi.store.base import FullStore
 from vtasks_asgi.store.database.postgres.store import PostgresStore
 from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 from vtasks_asgi.store.memory import MemoryStore
+from vtasks_asgi.store.valkey.store import ValkeyStore
+from vtasks_asgi.store.valkey.url import parse
 
 
 class Engine(ABC):
@@ -24,8 +28,11 @@ class Engine(ABC):
 
     #: How far a time told by the store may be from the one expected, in seconds.
     tolerance = 0.001
-    #: The pytest fixture that makes the storage exist.
+    #: Whether leases that run out at the same moment are taken over in the order of pushing.
+    orders_ties = True
+    #: The pytest fixture that makes the storage exist, and what it gave.
     fixture: str | None = None
+    service: Any = None
 
     def __init__(self) -> None:
         self._made: list[FullStore] = []
@@ -125,4 +132,63 @@ class Postgres(Engine):
         await asyncio.to_thread(still.advance, seconds)
 
 
-ENGINES: dict[str, type[Engine]] = {"memory": Memory, "sqlite": SQLite, "postgres": Postgres}
+class Valkey(Engine):
+    """A server of the session's. Its clock is the tests' own, see ``tests.store.server_time``."""
+
+    fixture = "valkey"
+    orders_ties = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = FakeClock()
+        server_time.tell(self._clock.now())
+
+    def empty(self) -> None:
+        self.service.empty()
+
+    def url(self) -> str:
+        return str(self.service.url)
+
+    def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        return ValkeyStore(parse(self.url()), dead_letter_cap=dead_letter_cap)
+
+    async def advance(self, seconds: float) -> None:
+        self._clock.advance(seconds)
+        server_time.tell(self._clock.now())
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        server_time.tell(None)
+
+
+class ValkeyCluster(Valkey):
+    """Three nodes, among which the queues are spread."""
+
+    fixture = "valkey_cluster"
+
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.service.nodes)
+        return f"valkey+cluster://{hosts}"
+
+
+class ValkeySentinel(Valkey):
+    """A primary that is asked for at its sentinels."""
+
+    fixture = "sentinel"
+
+    def empty(self) -> None:
+        self.service.primary.empty()
+
+    def url(self) -> str:
+        hosts = ",".join(f"{host}:{port}" for host, port in self.service.addresses)
+        return f"valkey+sentinel://{hosts}/{PRIMARY}"
+
+
+ENGINES: dict[str, type[Engine]] = {
+    "memory": Memory,
+    "sqlite": SQLite,
+    "postgres": Postgres,
+    "valkey": Valkey,
+    "valkey-cluster": ValkeyCluster,
+    "valkey-sentinel": ValkeySentinel,
+}

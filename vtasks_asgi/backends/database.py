@@ -39,6 +39,9 @@ class DatabaseTaskBackend(VTasksBackend):
 
         return str(self.options.get("DATABASE") or router.db_for_write(Message))
 
+    def joins(self, alias: str) -> bool:
+        return alias == self.database
+
     def make_store(self) -> FullStore:
         """The store of that database's engine.
 

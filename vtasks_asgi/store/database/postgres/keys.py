@@ -5,10 +5,10 @@ rows, in one order for everybody, and looks in a later statement: under READ COM
 what those have committed for whom the lock had to wait.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.store.database.postgres.arrays import Texts, float8s, texts
+from vtasks_asgi.store.database.postgres.arrays import Texts, byteas, float8s, texts
 from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row
 
 #: A queue and a key of it.
@@ -40,6 +40,20 @@ UPDATE vtasks_uniquekey AS k SET uid = w.uid, until = t.now + w.keep
 FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[]) AS w(queue, key, uid, keep), t
 WHERE k.queue = w.queue AND k.key = w.key
   AND EXISTS (SELECT 1 FROM vtasks_message AS m WHERE m.uid = w.uid)
+"""
+
+_LOCK_WAITING = """
+SELECT m.uid FROM vtasks_message AS m
+WHERE m.uid = ANY ($1) AND m.attempt = 0 ORDER BY m.seq FOR UPDATE
+"""
+
+# Without a maximum the sum is NULL, which least() passes over.
+_MERGE = f"""
+WITH {NOW}
+UPDATE vtasks_message AS m
+SET body = w.body, state = 1, run_at = least(t.now + w.wait, m.created_at + w.longest)
+FROM unnest($1::text[], $2::bytea[], $3::float8[], $4::float8[]) AS w(uid, body, wait, longest), t
+WHERE m.uid = w.uid
 """
 
 #: For a statement whose ``gone`` are messages it has just deleted: forgets their keys, unless these
@@ -94,6 +108,25 @@ def take(messages: Sequence[Message]) -> Query:
             texts(each.unique for each in messages),
             texts(each.id for each in messages),
             float8s(each.keep_unique or 0.0 for each in messages),
+        ),
+    )
+
+
+def lock_waiting(holders: Iterable[str]) -> Query:
+    """Lock those of these messages that no claim counts of; their ids."""
+    return Query(_LOCK_WAITING, (texts(sorted(holders)),))
+
+
+def merge(messages: Mapping[str, Message]) -> Query:
+    """Let the messages of these ids, which are locked, take the bodies of others."""
+    others = messages.values()
+    return Query(
+        _MERGE,
+        (
+            texts(messages),
+            byteas(each.body for each in others),
+            float8s(each.debounce for each in others),
+            float8s(each.debounce_max for each in others),
         ),
     )
 

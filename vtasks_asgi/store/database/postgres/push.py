@@ -8,6 +8,7 @@ from vtasks_asgi.store.database.postgres import keys
 from vtasks_asgi.store.database.postgres.arrays import byteas, float8s, int8s, texts
 from vtasks_asgi.store.database.postgres.keys import NOW
 from vtasks_asgi.store.database.postgres.plan import Plan, Query
+from vtasks_asgi.store.database.postgres.verdicts import Verdicts
 
 #: The channel of NOTIFY; the payload is who rings, and for which queue.
 CHANNEL = "vtasks"
@@ -19,16 +20,17 @@ WITH {NOW},
 stored AS (
     INSERT INTO vtasks_message
         (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key)
-    SELECT m.uid, m.queue, CASE WHEN m.run_at > t.now THEN 1 ELSE 0 END, m.priority, t.now,
-        m.run_at, 0, 0, m.body, m.key
-    FROM unnest($1::text[], $2::text[], $3::int8[], $4::float8[], $5::bytea[], $6::text[])
-        WITH ORDINALITY AS m(uid, queue, priority, run_at, body, key, n), t
+    SELECT m.uid, m.queue, CASE WHEN m.run_at > t.now OR m.wait > 0 THEN 1 ELSE 0 END, m.priority,
+        t.now, coalesce(t.now + m.wait, m.run_at), 0, 0, m.body, m.key
+    FROM unnest($1::text[], $2::text[], $3::int8[], $4::float8[], $5::bytea[], $6::text[],
+            $7::float8[])
+        WITH ORDINALITY AS m(uid, queue, priority, run_at, body, key, wait, n), t
     WHERE NOT EXISTS (SELECT 1 FROM vtasks_result AS r WHERE r.uid = m.uid)
       AND NOT EXISTS (SELECT 1 FROM vtasks_deadletter AS d WHERE d.uid = m.uid)
     ORDER BY m.n
     ON CONFLICT (uid) DO NOTHING
     RETURNING uid)
-SELECT CASE WHEN count(*) < $7 THEN coalesce(array_agg(uid), '{{}}') END FROM stored
+SELECT CASE WHEN count(*) < $8 THEN coalesce(array_agg(uid), '{{}}') END FROM stored
 """
 
 _KNOWN = """
@@ -86,6 +88,7 @@ def _insert(messages: Sequence[Message]) -> Query:
             float8s([each.run_at for each in messages]),
             byteas([each.body for each in messages]),
             texts([each.unique for each in messages]),
+            float8s([each.debounce for each in messages]),
             len(messages),
         ),
     )
@@ -106,28 +109,20 @@ def _push_unique(messages: Sequence[Message], words: Sequence[str]) -> Plan[list
     wanted = {(each.queue, each.unique) for each in messages if each.unique is not None}
     known_query = Query(_KNOWN, (texts(each.id for each in messages),))
     [*_, held, known] = yield [*keys.lock(wanted), known_query]
-    holders, there = keys.holders(held), {uid for (uid,) in known}
-    receipts, new = [], []
-    for message in messages:
-        key = (message.queue, message.unique or "")
-        holder = holders.get(key) if message.unique is not None else None
-        if message.id in there:
-            receipts.append(Receipt(message.id, False))
-        elif holder is not None and holder != message.id:
-            receipts.append(Receipt(message.id, False, holder))
-        else:
-            receipts.append(Receipt(message.id))
-            new.append(message)
-            there.add(message.id)
-            if message.unique is not None:
-                holders[key] = message.id
-    if not new:
-        return receipts
-    taking = keys.take([message for message in new if message.unique is not None])
-    [[(stored,)], *_] = yield [_insert(new), taking, *ring(words)]
-    if stored is not None:  # another process has pushed the same ids at this moment
-        for receipt in receipts:
-            receipt.stored = receipt.stored and receipt.id in stored
+    verdicts = Verdicts(keys.holders(held), {uid for (uid,) in known})
+    if any(message.debounce is not None for message in messages):
+        [waiting] = yield [keys.lock_waiting(verdicts.holders.values())]
+        verdicts.waiting = {uid for (uid,) in waiting}
+    receipts = [verdicts.judge(message) for message in messages]
+    step = [keys.merge(verdicts.merged)] if verdicts.merged else []
+    new = list(verdicts.new.values())
+    if new:
+        step += [_insert(new), keys.take([each for each in new if each.unique is not None])]
+    if step:
+        answers = yield [*step, *ring(words)]
+        if new and (stored := answers[len(step) - 2][0][0]) is not None:
+            for receipt in receipts:  # another process has pushed the same ids at this moment
+                receipt.stored = receipt.stored and receipt.id in stored
     return receipts
 
 
