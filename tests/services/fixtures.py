@@ -10,7 +10,7 @@ import pytest
 from tests.database import added_database
 from tests.missing import need
 from tests.services.mariadb import MariaDB
-from tests.services.postgres import Postgres
+from tests.services.postgres import PgBouncer, Postgres
 from tests.services.sentinel import SentinelTrio
 from tests.services.service import Startable
 from tests.services.valkey import Valkey
@@ -20,7 +20,7 @@ from tests.store import still
 #: A test that uses one of these gets the marker ``server``.
 NAMES = frozenset(
     "valkey valkey_cluster sentinel postgres mariadb postgres_database postgres_still"
-    " mariadb_database".split()
+    " pgbouncer_still mariadb_database".split()
 )
 
 
@@ -88,3 +88,12 @@ def postgres_still(postgres: Postgres) -> Iterator[str]:
     still.create(postgres)
     with added_database(still.ALIAS, still.entry(postgres)) as alias:
         yield alias
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_still(postgres: Postgres, postgres_still: str) -> Iterator[str]:
+    """Django's alias of the same database through PgBouncer."""
+    need(PgBouncer.name, PgBouncer.missing())
+    with PgBouncer(postgres).start() as pooler:
+        with added_database(still.POOLED, still.entry(pooler)) as alias:
+            yield alias

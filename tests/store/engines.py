@@ -120,16 +120,24 @@ class Postgres(Engine):
     """A database whose server's clock stands still; see ``tests.store.still``."""
 
     fixture = "postgres_still"
+    alias = still.ALIAS
 
     def empty(self) -> None:
         empty_tables(still.ALIAS)
         still.set_to(FakeClock().now())
 
     def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
-        return PostgresStore(still.ALIAS, dead_letter_cap=dead_letter_cap)
+        return PostgresStore(self.alias, dead_letter_cap=dead_letter_cap)
 
     async def advance(self, seconds: float) -> None:
         await asyncio.to_thread(still.advance, seconds)
+
+
+class PgBouncer(Postgres):
+    """The same database through a pool in transaction mode."""
+
+    fixture = "pgbouncer_still"
+    alias = still.POOLED
 
 
 class Valkey(Engine):
@@ -188,6 +196,7 @@ ENGINES: dict[str, type[Engine]] = {
     "memory": Memory,
     "sqlite": SQLite,
     "postgres": Postgres,
+    "pgbouncer": PgBouncer,
     "valkey": Valkey,
     "valkey-cluster": ValkeyCluster,
     "valkey-sentinel": ValkeySentinel,

@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 from django.db import connections
 
-from tests.services.postgres import Postgres
+from tests.services.postgres import PgBouncer, Postgres
 
-ALIAS, DATABASE = "postgres_still", "still"
+ALIAS, POOLED, DATABASE = "postgres_still", "pgbouncer_still", "still"
 
 _SETUP = f"""
 CREATE SCHEMA still;
@@ -31,7 +31,7 @@ def create(server: Postgres) -> None:
         connection.execute(_SETUP)
 
 
-def entry(server: Postgres) -> dict[str, Any]:
+def entry(server: Postgres | PgBouncer) -> dict[str, Any]:
     """An entry of Django's DATABASES."""
     return server.database | {"NAME": DATABASE}
 

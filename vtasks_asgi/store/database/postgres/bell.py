@@ -50,7 +50,7 @@ class Ringer:
 
 
 class Listener:
-    """Hears other processes and rings this one's doorbell. ``alive`` until nothing gets through."""
+    """Hears other processes and rings this one's doorbell; ``alive`` while it does."""
 
     def __init__(self, alias: str, doorbell: Doorbell, ringer: Ringer) -> None:
         self._alias = alias
@@ -58,6 +58,7 @@ class Listener:
         self._ringer = ringer
         self._task: asyncio.Task[None] | None = None
         self._again: set[str] = set()
+        self.alive = False
         self._heard_self = False
         self._tried = asyncio.Event()
 
@@ -88,11 +89,11 @@ class Listener:
                         )
                         return
             except psycopg.Error:
+                pause = RETRY_FIRST if self.alive else min(pause * 2, RETRY_LAST)
+            finally:
+                self.alive = False
                 self._tried.set()
-            else:
-                pause = RETRY_FIRST
             await asyncio.sleep(pause)
-            pause = min(pause * 2, RETRY_LAST)
 
     async def _listen(
         self, conn: AsyncConnection, notify: Callable[[str], Awaitable[object]]
@@ -100,6 +101,7 @@ class Listener:
         """Until the connection breaks; False when notifications do not get through."""
         await conn.execute(f"LISTEN {CHANNEL}")
         self._doorbell.ring()  # who knows what was said while nobody listened
+        self.alive = True
         self._tried.set()
         self._heard_self = tested = False
         while True:

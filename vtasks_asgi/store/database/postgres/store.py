@@ -33,6 +33,9 @@ from vtasks_asgi.store.database.postgres.pool import POOL_SIZE
 from vtasks_asgi.store.database.postgres.runner import Runner
 from vtasks_asgi.store.group_commit import GroupCommit
 
+#: Seconds between two looks of a waiting worker that cannot hear other processes.
+DEAF_POLL = 0.25
+
 
 class PostgresStore:
     """See ``store.base``. ``alias`` names the database in Django's DATABASES.
@@ -154,6 +157,8 @@ class PostgresStore:
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
         self._runner.require_open()
         heard = {queue: self._heard.get(queue, -1) for queue in queues}
+        if self._listener is None or not self._listener.alive:
+            timeout = min(timeout, DEAF_POLL)
         await self._doorbell.wait(heard, timeout)
 
     # -- inspecting
