@@ -4,13 +4,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
-from psycopg import Connection
-
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.store.database.postgres.connections import (
     PATIENCE,
     connect_blocking,
+    insist,
     mapped_errors,
 )
 from vtasks_asgi.store.database.postgres.plan import Plan, run_sync
@@ -23,10 +21,10 @@ class Blocking:
         self._alias = alias
         self._prepare = prepare
         self._lock = threading.Lock()
-        self._conn: Connection[Any] | None = None
+        self._conn: Any = None
 
     def run[T](self, make: Callable[[], Plan[T]]) -> T:
-        """Run a plan in a transaction; once more if the connection was found broken.
+        """Run a plan in a transaction; again if that met a broken connection, or a deadlock.
 
         Raises:
             StoreUnavailable: no connection, or it was in use for too long.
@@ -35,12 +33,7 @@ class Blocking:
             raise StoreUnavailable("the connection to PostgreSQL for threads is busy")
         try:
             with mapped_errors():
-                try:
-                    return self._run(make())
-                except psycopg.OperationalError:
-                    if self._conn is not None and not self._conn.closed:
-                        raise
-                    return self._run(make())
+                return insist(lambda: self._run(make()), self._renew)
         finally:
             self._lock.release()
 
@@ -55,8 +48,13 @@ class Blocking:
                 self._lock.release()
 
     def _run[T](self, plan: Plan[T]) -> T:
-        if self._conn is None or self._conn.closed:
-            self._conn = None
+        if self._conn is None:
             self._conn = connect_blocking(self._alias, prepare=self._prepare)
         with self._conn.transaction():
             return run_sync(self._conn, plan, prepare=self._prepare)
+
+    def _renew(self) -> bool:
+        broken = self._conn is not None and self._conn.closed
+        if broken:
+            self._conn = None
+        return broken

@@ -1,7 +1,8 @@
 """Connections of our own to the database Django uses, and PostgreSQL's errors in our words."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -79,6 +80,28 @@ async def is_pooled(conn: AsyncConnection) -> bool:
 
 #: Worth another try, for the server has rolled back what was done and says so.
 RETRYABLE = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
+#: How often it is tried again.
+RETRIES = 5
+
+
+def insist[T](attempt: Callable[[], T], renew: Callable[[], bool]) -> T:
+    """Try until it works, or fails for another reason than chance or a connection that broke.
+
+    ``renew`` drops the connection if it is broken, and tells whether it was.
+    """
+    broken = False
+    for tries in count():
+        try:
+            return attempt()
+        except (psycopg.Error, DjangoDatabaseError) as error:
+            if isinstance(error, RETRYABLE) or isinstance(error.__cause__, RETRYABLE):
+                if tries >= RETRIES:
+                    raise
+            elif broken or not renew():
+                raise
+            else:
+                broken = True
+    raise AssertionError  # count() does not end
 
 
 @contextmanager

@@ -7,10 +7,10 @@ verb may be repeated, and where the statement is ours alone nobody else's work i
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import psycopg
-from django.db import Error as DjangoDatabaseError
 from django.db import connections
 from django.db.transaction import atomic
 from psycopg_pool import PoolTimeout
@@ -20,17 +20,16 @@ from vtasks_asgi.store.database.postgres import pool
 from vtasks_asgi.store.database.postgres.blocking import Blocking
 from vtasks_asgi.store.database.postgres.connections import (
     PATIENCE,
+    RETRIES,
     RETRYABLE,
     connect,
+    insist,
     is_pooled,
     mapped_errors,
 )
 from vtasks_asgi.store.database.postgres.plan import Plan, run, run_sync
 
 logger = logging.getLogger("vtasks_asgi")
-
-#: How often deadlocks, serialization failures and lock timeouts are tried again.
-RETRIES = 5
 
 
 class Runner:
@@ -97,7 +96,9 @@ class Runner:
         assert self._blocking is not None
         return self._blocking.run(make)
 
-    def run_here[T](self, make: Callable[[], Plan[T]], *, ours: bool) -> T:
+    def run_here[T](
+        self, make: Callable[[], Plan[T]], *, ours: bool, transaction: bool = False
+    ) -> T:
         """Run a plan on Django's connection of this thread.
 
         Unless ``ours`` it is part of the caller's transaction, which an error leaves usable.
@@ -105,21 +106,20 @@ class Runner:
         connection: Any = connections[self._alias]
 
         def attempt() -> T:
-            with connection.wrap_database_errors:  # so that Django notices a broken connection
+            connection.ensure_connection()
+            scope = nullcontext() if ours and not transaction else atomic(using=self._alias)
+            # Django has to notice when the connection breaks.
+            with scope, connection.wrap_database_errors:
                 return run_sync(connection.connection, make(), prepare=None, ours=ours)
 
+        def renew() -> bool:
+            stale = connection.connection is not None and not connection.is_usable()
+            if stale:
+                connection.close()
+            return stale
+
         with mapped_errors():
-            connection.ensure_connection()
-            try:
-                with atomic(using=self._alias):
-                    return attempt()
-            except (psycopg.Error, DjangoDatabaseError):
-                if not ours or connection.is_usable():
-                    raise
-            connection.close()
-            connection.ensure_connection()
-            with atomic(using=self._alias):
-                return attempt()
+            return insist(attempt, renew) if ours else attempt()
 
 
 async def _patiently[T](shared: pool.Shared, make: Callable[[], Plan[T]], transaction: bool) -> T:

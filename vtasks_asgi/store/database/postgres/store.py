@@ -103,7 +103,9 @@ class PostgresStore:
             return receipts
         ours = self._ours()
         words = self._ringer.words(queues) if ours else []
-        receipts = self._runner.run_here(lambda: push.push(messages, words), ours=ours)
+        receipts = self._runner.run_here(
+            lambda: push.push(messages, words), ours=ours, transaction=push.has_keys(messages)
+        )
         tell = ring if ours else partial(self._announce, queues)
         transaction.on_commit(tell, using=self._alias, robust=True)
         return receipts
