@@ -30,7 +30,7 @@ from vtasks_asgi.testing import (
 type Memory = MemoryTaskBackend
 
 #: As ``django.tasks.task`` makes one where another backend is the default.
-PLAIN: DjangoTask[..., Any] = DjangoTask(func=sample.note.func)
+PLAIN: "DjangoTask[..., Any]" = DjangoTask(func=sample.note.func)
 
 
 def fails(**wanted: Any) -> str:
