@@ -21,12 +21,13 @@ RUN uv sync --frozen --no-dev --extra granian --no-editable --compile-bytecode
 
 # --- make test: with the Debian packages that the tests start ------------------------
 FROM base AS tests
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends chromium chromium-driver make \
-    && rm -rf /var/lib/apt/lists/*
-COPY . .
 ENV CI=true
-RUN make .venv/.ready
+RUN apt-get update && apt-get install -y --no-install-recommends make
+COPY Makefile Makefile
+COPY tools tools
+RUN make packages && rm -rf /var/lib/apt/lists/*
+COPY . .
+RUN make mysql
 CMD ["make", "test"]
 
 # --- make run: the last stage, so it is what a plain `docker build` makes --------------------------

@@ -14,7 +14,7 @@ ifneq ($(wildcard $(BIN)/python)$(PYTHON),$(BIN)/python)
 endif
 
 .PHONY: help run test check format bench matrix clean
-.PHONY: packages suite template-tests bench-smoke lint types laws fast migrations
+.PHONY: packages mysql suite template-tests bench-smoke lint types laws fast migrations
 
 help: ## this list
 	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} \
@@ -29,7 +29,7 @@ help: ## this list
 run: .venv/.ready ## a project from the template on http://127.0.0.1:8000 (PORT=8001)
 	@exec $(BIN)/python tools/project.py serve
 
-test: packages suite template-tests bench-smoke ## everything, with every real service it needs
+test: packages mysql suite template-tests bench-smoke ## everything, with every real service it needs
 
 ##@ While working
 
@@ -52,8 +52,12 @@ clean: ## remove everything that make created here, the run project included
 
 ##@ Parts of the above
 
-packages:
-	@tools/packages.sh chromium chromium-driver
+packages: ## the Debian packages that the tests start, and what mysqlclient is built with
+	@tools/packages.sh valkey-server,redis-server postgresql pgbouncer mariadb-server openssl \
+		chromium chromium-driver default-libmysqlclient-dev pkg-config gcc
+
+mysql: .venv/.ready ## the driver for MySQL and MariaDB, built where its library is
+	@tools/mysql.sh
 
 suite: .venv/.ready ## the test suite alone (ARGS="-k cron")
 	@$(PYTEST) tests $(ARGS)

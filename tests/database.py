@@ -1,12 +1,36 @@
-"""The default database of ``tests.settings``, between tests."""
+"""The default database of ``tests.settings``, and those that tests add to it; between tests."""
 
-from django.db import connection
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management import call_command
+from django.db import DEFAULT_DB_ALIAS, connections
 
 
-def empty_tables() -> None:
+def empty_tables(alias: str = DEFAULT_DB_ALIAS) -> None:
     """Delete every row of the package's tables. Not from inside a running event loop."""
+    connection = connections[alias]
     with connection.cursor() as cursor:
         for name in connection.introspection.table_names(cursor):
             if name.startswith("vtasks_"):
                 cursor.execute(f"DELETE FROM {connection.ops.quote_name(name)}")
     connection.close()
+
+
+@contextmanager
+def added_database(alias: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    """One more database for Django, with the package's tables; gone at the end.
+
+    ``entry`` is one of DATABASES; what it leaves out gets Django's defaults.
+    """
+    filled = connections.configure_settings({DEFAULT_DB_ALIAS: {}, alias: dict(entry)})
+    connections.databases[alias] = filled[alias]
+    try:
+        call_command("migrate", "vtasks", database=alias, verbosity=0)
+        connections[alias].close()
+        yield alias
+    finally:
+        connections[alias].close()
+        del connections[alias]
+        del connections.databases[alias]

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -48,7 +49,15 @@ class Process:
 
     spoken_to = False  # through its standard input and output
 
-    def __init__(self, name: str, command: list[str], folder: Path, environment: dict[str, str]):
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        folder: Path,
+        environment: dict[str, str],
+        *,
+        account: str | None = None,  # to run as, which only root may ask for
+    ) -> None:
         self.name = name
         self.log = folder / "logs" / f"{name}.log"
         with self.log.open("ab") as log:
@@ -60,6 +69,9 @@ class Process:
                 stdout=subprocess.PIPE if self.spoken_to else log,
                 stderr=log,
                 start_new_session=True,
+                user=account,
+                group=account and pwd.getpwnam(account).pw_gid,
+                extra_groups=[] if account else None,
             )
         self.pid = self.popen.pid
 

@@ -1,23 +1,27 @@
 """Every test that asks for ``engine`` or ``store`` runs once for each engine."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.missing import need
+from tests.services import fixtures
 from tests.store.engines import ENGINES, Engine
 from vtasks_asgi.store.base import FullStore
 
+# An engine on a service is marked as a test that asks for the service itself would be.
+PARAMS = [
+    pytest.param(name, marks=[pytest.mark.server] if kind.fixture in fixtures.NAMES else [])
+    for name, kind in sorted(ENGINES.items())
+]
 
-@pytest.fixture(params=sorted(ENGINES))
+
+@pytest.fixture(params=PARAMS)
 def engine_kind(request: pytest.FixtureRequest) -> type[Engine]:
     """One kind of engine after the other, each one that can be had here."""
     kind = ENGINES[request.param]
-    if reason := kind.missing():
-        if os.environ.get("CI"):
-            pytest.fail(f"{request.param}: {reason}")
-        pytest.skip(f"{request.param}: {reason}")
+    need(request.param, kind.missing())
     if kind.fixture:
         request.getfixturevalue(kind.fixture)
     return kind
