@@ -13,7 +13,7 @@ from django.db import connections
 from tests.database import empty_tables
 from tests.fakes import FakeClock
 from vtasks_asgi.store.base import FullStore
-from vtasks_asgi.store.database.sqlite import SQLiteStore
+from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 from vtasks_asgi.store.memory import MemoryStore
 
 

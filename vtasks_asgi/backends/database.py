@@ -34,7 +34,7 @@ class DatabaseTaskBackend(VTasksBackend):
         self.require_good_options()
         if problem := self._problem():
             raise ConfigurationError(f"{problem.msg} {problem.hint or ''}".strip())
-        from vtasks_asgi.store.database.sqlite import SQLiteStore
+        from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 
         return SQLiteStore(self.database, dead_letter_cap=options().dlq_cap)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from vtasks_asgi.core.errors import StoreError
-from vtasks_asgi.store.database.connections import connect
+from vtasks_asgi.store.database.sqlite.connections import connect
 
 #: Seconds between two looks at the database file while somebody waits.
 WATCH_EVERY = 0.02

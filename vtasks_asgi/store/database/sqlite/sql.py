@@ -13,7 +13,7 @@ from typing import Any
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Claimed, Receipt, Settled, Settlement, Ticked
-from vtasks_asgi.store.database import unique
+from vtasks_asgi.store.database.sqlite import unique
 
 READY, DELAYED, RUNNING = 0, 1, 2
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vtasks_asgi.core.errors import StoreUnavailable
-from vtasks_asgi.store.database.connections import (
+from vtasks_asgi.store.database.sqlite.connections import (
     CHECKPOINT_PAGES,
     connect,
     is_busy,

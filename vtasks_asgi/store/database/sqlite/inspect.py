@@ -8,8 +8,8 @@ import orjson
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
-from vtasks_asgi.store.database import unique
-from vtasks_asgi.store.database.sql import DELAYED, READY, RUNNING
+from vtasks_asgi.store.database.sqlite import unique
+from vtasks_asgi.store.database.sqlite.sql import DELAYED, READY, RUNNING
 
 _STATES = {READY: State.READY, DELAYED: State.DELAYED, RUNNING: State.RUNNING}
 _NUMBERS = {state: number for number, state in _STATES.items()}
