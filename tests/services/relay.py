@@ -23,7 +23,8 @@ class Way:
     #: So many more bytes pass, over all connections; then the one that carries more is cut.
     cut_after: int | None = None
 
-    #: Bytes that were passed on, and those that were not.
+    #: Bytes that have come in; those of them that were passed on, and those that never will be.
+    taken: int = 0
     passed: int = 0
     dropped: int = 0
 
@@ -58,9 +59,11 @@ class Connection:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         async with asyncio.TaskGroup() as both:
             both.create_task(self._send(queue, to, way))
-            while data := await reader.read(CHUNK):
+            data = b"not yet the end"
+            while data:
+                data = await reader.read(CHUNK)
                 queue.put_nowait((asyncio.get_running_loop().time() + way.delay, data))
-            queue.put_nowait((asyncio.get_running_loop().time() + way.delay, b""))
+                way.taken += len(data)
 
     async def _send(
         self, queue: asyncio.Queue[tuple[float, bytes]], to: asyncio.StreamWriter, way: Way

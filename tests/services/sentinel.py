@@ -90,7 +90,7 @@ class SentinelTrio(Startable):
     def wait_failover(self) -> Valkey:
         """Wait until all sentinels name another primary, which agrees; it is ``primary`` now.
 
-        The old one is among the replicas then, and follows once it is started again.
+        The old one is among the replicas then; started again, it is made one after some 10 s.
         """
         old = self.primary
         self.primary = wait_for(self._successor, "another primary")

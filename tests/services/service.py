@@ -120,7 +120,7 @@ class Service(Startable):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        wait_for(lambda: not any(map(_lives, victims)), f"{self.name} and its children are gone")
+        wait_for(lambda: not any(map(lives, victims)), f"{self.name} and its children are gone")
 
     def freeze(self) -> list[int]:
         """SIGSTOP it and its children, so that it is silent but its sockets stay open."""
@@ -232,7 +232,7 @@ def _account(wanted: str) -> str | None:
         return "nobody"
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     """Is it more than a zombie?"""
     try:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
