@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from django.db import connections
 
-from tests.database import empty_tables
+from tests.database import age_tables, empty_tables
 from tests.fakes import FakeClock
 from vtasks_asgi.store.base import FullStore
+from vtasks_asgi.store.database.mysql.store import MySQLStore
 from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 from vtasks_asgi.store.memory import MemoryStore
 
@@ -107,4 +108,21 @@ class SQLite(Engine):
         self._clock.advance(seconds)
 
 
-ENGINES: dict[str, type[Engine]] = {"memory": Memory, "sqlite": SQLite}
+class MariaDB(Engine):
+    """A server of the session's, whose clock stands still for every connection."""
+
+    fixture = "mariadb_database"
+
+    def empty(self) -> None:
+        settings = connections["mariadb"].settings_dict
+        settings["OPTIONS"]["init_command"] = f"SET timestamp = {FakeClock().now()}"
+        empty_tables("mariadb")
+
+    def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        return MySQLStore("mariadb", dead_letter_cap=dead_letter_cap)
+
+    async def advance(self, seconds: float) -> None:
+        await asyncio.to_thread(age_tables, "mariadb", seconds)
+
+
+ENGINES: dict[str, type[Engine]] = {"memory": Memory, "sqlite": SQLite, "mariadb": MariaDB}

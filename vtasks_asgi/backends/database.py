@@ -34,6 +34,10 @@ class DatabaseTaskBackend(VTasksBackend):
         self.require_good_options()
         if problem := self._problem():
             raise ConfigurationError(f"{problem.msg} {problem.hint or ''}".strip())
+        if connections[self.database].vendor == "mysql":
+            from vtasks_asgi.store.database.mysql.store import MySQLStore
+
+            return MySQLStore(self.database, dead_letter_cap=options().dlq_cap)
         from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 
         return SQLiteStore(self.database, dead_letter_cap=options().dlq_cap)
@@ -58,11 +62,11 @@ class DatabaseTaskBackend(VTasksBackend):
                 " which is not in DATABASES.",
                 id="vtasks_asgi.E004",
             )
-        if vendor != "sqlite":
+        if vendor not in ("sqlite", "mysql"):
             return checks.Error(
                 f"DATABASES[{self.database!r}] is {vendor}, for which this version has no task"
                 " store.",
-                hint="Point OPTIONS['DATABASE'] at a SQLite database.",
+                hint="Point OPTIONS['DATABASE'] at a SQLite, MySQL or MariaDB database.",
                 id="vtasks_asgi.E004",
             )
         return None
