@@ -1,5 +1,6 @@
 """The database you already run as a task store."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.apps import apps
@@ -46,6 +47,18 @@ class DatabaseTaskBackend(VTasksBackend):
         """E003 tables, E004 database."""
         problem = self._problem()
         return [*super().check(**kwargs), *([problem] if problem else [])]
+
+    def check_server(self, databases: Sequence[str]) -> list[checks.CheckMessage]:
+        """E004 its version is too old. Connects to the database, if it is one of these."""
+        if self._problem() or self.database not in databases:
+            return []
+        connection = connections[self.database]
+        if connection.vendor != "mysql":
+            return []
+        from vtasks_asgi.store.database.mysql.link import too_old
+
+        problem = too_old(connection)
+        return [checks.Error(problem, id="vtasks_asgi.E004")] if problem else []
 
     def _problem(self) -> checks.Error | None:
         if not apps.is_installed("vtasks_asgi.db"):

@@ -54,12 +54,12 @@ def _take_keys(step: Step, items: Sequence[Item]) -> None:
         if message.id in known:
             receipt.stored = False
             continue
-        # Those taken here have no message yet, and so would seem free.
-        mine = taken.get(_by_key((receipt, message)), message.id)
-        holder = mine if mine != message.id else unique.take(step, message)
-        if holder is not None:
+        # One taken here has no message yet, and so would seem free.
+        key = _by_key((receipt, message))
+        holder = taken.get(key) or unique.take(step, message)
+        taken[key] = holder or message.id
+        if holder is not None and holder != message.id:
             receipt.stored, receipt.holder = False, holder
-        taken.setdefault(_by_key((receipt, message)), holder or message.id)
 
 
 def _by_key(item: Item) -> tuple[str, str]:

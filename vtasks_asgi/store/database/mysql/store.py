@@ -30,7 +30,7 @@ from vtasks_asgi.store.database.mysql import consume, inspect, push
 from vtasks_asgi.store.database.mysql.link import mapped_errors
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.watcher import Watcher
-from vtasks_asgi.store.database.mysql.worker import Work, Worker
+from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
 from vtasks_asgi.store.group_commit import GroupCommit
 
 
@@ -104,18 +104,20 @@ class MySQLStore:
 
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
         """In the caller's transaction if there is one; else through the producer, if it runs."""
-        connection = connections[self._alias]
+        if connections[self._alias].in_atomic_block:
+            return self._push_here(messages)
+        if self._crew is None:
+            return patiently(lambda: self._push_here(messages))
+        receipts = self._crew.producer.call(lambda step: push.push(step, messages))
+        self._doorbell.ring({message.queue for message in messages})
+        return receipts
+
+    def _push_here(self, messages: Sequence[Message]) -> list[Receipt]:
+        """On the caller's own connection."""
         ring = partial(self._doorbell.ring, {message.queue for message in messages})
-        if not connection.in_atomic_block and self._crew is not None:
-            receipts = self._crew.producer.call(lambda step: push.push(step, messages))
-            ring()
-            return receipts
-        with (
-            mapped_errors(),
-            transaction.atomic(using=self._alias),
-            connection.cursor() as cursor,
-        ):
-            receipts = push.push(Step.begin(cursor), messages)
+        with mapped_errors(), transaction.atomic(using=self._alias):
+            with connections[self._alias].cursor() as cursor:
+                receipts = push.push(Step.begin(cursor), messages)
             transaction.on_commit(ring, using=self._alias, robust=True)
         return receipts
 

@@ -9,7 +9,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from vtasks_asgi.core.errors import StoreUnavailable
@@ -106,19 +106,24 @@ class Worker:
         return True
 
     def _alone(self, job: Job[Step]) -> None:
-        deadline, pause = time.monotonic() + CONFLICT_LIMIT, _PAUSE_FIRST
-        while True:
-            try:
-                job.result = self._link.transact(job.work)
-            except Conflict as error:
-                job.error = error
-            except Exception as error:  # noqa: BLE001 - carried to the caller, whatever it is
-                job.error = error
-                return
-            else:
-                job.error = None
-                return
+        try:
+            job.result = patiently(lambda: self._link.transact(job.work))
+        except Exception as error:  # noqa: BLE001 - carried to the caller, whatever it is
+            job.error = error
+
+
+def patiently[T](attempt: Callable[[], T]) -> T:
+    """What it returns once no other transaction stands in the way; with jitter, so that one wins.
+
+    Raises:
+        Conflict: for ``CONFLICT_LIMIT`` seconds there always was one.
+    """
+    deadline, pause = time.monotonic() + CONFLICT_LIMIT, _PAUSE_FIRST
+    while True:
+        try:
+            return attempt()
+        except Conflict:
             if time.monotonic() > deadline:
-                return
-            time.sleep(pause * random.random())
-            pause = min(pause * 2, _PAUSE_LAST)
+                raise
+        time.sleep(pause * random.random())
+        pause = min(pause * 2, _PAUSE_LAST)
