@@ -44,8 +44,10 @@ class Watcher:
 
     def _watch(self) -> None:
         seen: int | None = None
-        while not self._closed:
+        while True:
             self._doorbell.somebody.wait()
+            if self._closed:
+                return
             try:
                 newest, ready = self._worker.call(self._look)
             except StoreError:
