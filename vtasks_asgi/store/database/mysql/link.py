@@ -116,7 +116,7 @@ def _connected(alias: str) -> Any:
     for name, seconds in TIMEOUTS.items():
         options.setdefault(name, seconds)
     try:
-        wrapper.connect()
+        wrapper.ensure_connection()
         if problem := too_old(wrapper):
             raise StoreUnavailable(problem)
         with wrapper.cursor() as cursor:
