@@ -223,6 +223,7 @@ def not_yet() -> Iterator[str]:
     yield from sorted(name for name in LATER if hasattr(settings, name))
 
 
+@cache
 def use_tz() -> bool:
     """Whether the project's datetimes are aware."""
     return bool(settings.USE_TZ)
@@ -265,6 +266,8 @@ def _read() -> tuple[dict[str, Any], list[str]]:
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting.startswith("VTASKS_"):
         options.cache_clear()
+    elif setting == "USE_TZ":
+        use_tz.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="vtasks_asgi.conf")

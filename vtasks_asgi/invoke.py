@@ -10,7 +10,6 @@ from functools import partial
 from traceback import format_exception
 from typing import Any
 
-from django.dispatch import Signal
 from django.tasks import TaskContext
 from django.tasks.signals import task_finished, task_started
 
@@ -24,6 +23,7 @@ from vtasks_asgi.core.errors import (
     WorkerLost,
 )
 from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, dump_history
+from vtasks_asgi.crew import Crew
 from vtasks_asgi.registry import Registered
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.supervise import asked_to_end
@@ -105,9 +105,11 @@ class Invoker:
         self._max_rescues = max_rescues
         self._max_result = max_result
         self._lanes = lanes.Lanes()
+        self._crew = Crew()
 
     def close(self) -> None:
         self._lanes.close()
+        self._crew.close()
 
     def context(self, base: contextvars.Context) -> contextvars.Context:
         """A fresh context to call this in, with a lane of its own; see ``lanes``."""
@@ -169,25 +171,27 @@ class Invoker:
 
     async def _attempt(self, run: _Run, lane: lanes.Lane) -> Outcome:
         outcome: Outcome
-        await self._tell(task_started, run)
+        if signals.wanted(task_started):
+            await signals.asend(task_started, self._sender, run.result)
+        known, kwargs = run.known, run.call.kwargs
         try:
-            call = partial(run.known.task.func, *_arguments(run), **run.call.kwargs)
-            value = await (call() if run.known.is_async else lane.run(call))
+            if known.is_async:
+                value = await known.task.func(*_arguments(run), **kwargs)
+            else:
+                value = await self._crew.run(partial(known.task.func, *_arguments(run), **kwargs))
             outcome = self._success(run, value)
         except BaseException as error:
             # The runtime cancels for reasons of its own; a task that cancels itself just fails.
             if isinstance(error, asyncio.CancelledError) and asked_to_end():
                 raise
             outcome = self._failure(run, error)
-            if isinstance(outcome, Dead):  # told here, for Django logs the exception in flight
-                await self._tell(task_finished, run, failed=True)
+            # Told here, for Django logs the exception in flight.
+            if isinstance(outcome, Dead) and signals.wanted(task_finished, failed=True):
+                await signals.asend(task_finished, self._sender, run.result)
         else:
-            await self._tell(task_finished, run)
+            if signals.wanted(task_finished):
+                await signals.asend(task_finished, self._sender, run.result)
         return outcome
-
-    async def _tell(self, signal: Signal, run: _Run, *, failed: bool = False) -> None:
-        if signals.wanted(signal, failed=failed):
-            await signals.asend(signal, self._sender, run.result)
 
     def _success(self, run: _Run, value: Any) -> Done:
         ttl = run.call.result_ttl

@@ -1,10 +1,10 @@
 """Threads for tasks: the only room that knows asgiref.
 
 A lane is one daemon thread, started when first used, on which everything thread-bound of one
-running task happens: a sync task's body, and for an async task whatever it sends through
-``sync_to_async`` (the ORM's async methods do). So each running task has database connections of
-its own, and a task that touches none costs no thread hop. A daemon thread, for a stuck task must
-not keep the process from exiting.
+running coroutine happens: whatever it sends through ``sync_to_async`` (the ORM's async methods
+do). So each running task has database connections of its own, and a task that touches none costs
+no thread hop. Bodies of synchronous tasks run in the ``crew``. A daemon thread, for a stuck task
+must not keep the process from exiting.
 """
 
 import asyncio
@@ -44,22 +44,6 @@ class Lane(Executor):
         with contextlib.suppress(StopIteration):
             context.__aenter__().send(None)
         current_lane.set(self)
-
-    async def run[T](self, call: Callable[[], T]) -> T:
-        """Run a function here, in a copy of this context, and clean up in the same hop."""
-        context = contextvars.copy_context()
-
-        def work() -> T:
-            try:
-                return context.run(call)
-            except (GeneratorExit, StopIteration) as error:  # no future may carry these
-                raise RuntimeError(f"the task raised {type(error).__name__}") from error
-            finally:
-                clean_connections()
-
-        result = await asyncio.wrap_future(self.submit(work))
-        self.used = False
-        return result
 
     async def clean(self) -> None:
         """Clean up after what was sent here, if anything was."""

@@ -78,6 +78,7 @@ def test_another_server_becomes_primary_when_the_first_is_killed() -> None:
         old = it.kill_primary()
         new = it.wait_failover()
 
+        assert not old.alive
         assert old in it.replicas
         assert new is not old
         assert client.discover_master(PRIMARY) == ("127.0.0.1", new.port)

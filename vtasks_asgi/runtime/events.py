@@ -88,6 +88,8 @@ class Events:
     def _teller(self, name: str, heard: list[Callable[..., None]]) -> Callable[..., None]:
         if not heard:
             return _nobody
+        if len(heard) == 1:
+            return self._lone_teller(name, heard[0])
 
         def tell(*args: Any) -> None:
             for method in heard:
@@ -95,6 +97,15 @@ class Events:
                     method(*args)
                 except Exception:
                     self._report(name, method)
+
+        return tell
+
+    def _lone_teller(self, name: str, method: Callable[..., None]) -> Callable[..., None]:
+        def tell(*args: Any) -> None:
+            try:
+                method(*args)
+            except Exception:
+                self._report(name, method)
 
         return tell
 
