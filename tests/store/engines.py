@@ -7,6 +7,7 @@ cannot be reached, if so. A missing service skips on a laptop and fails where ``
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from django.db import connections
 
@@ -114,15 +115,23 @@ class MariaDB(Engine):
     fixture = "mariadb_database"
 
     def empty(self) -> None:
-        settings = connections["mariadb"].settings_dict
-        settings["OPTIONS"]["init_command"] = f"SET timestamp = {FakeClock().now()}"
+        self._options["init_command"] = f"SET timestamp = {FakeClock().now()}"
         empty_tables("mariadb")
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = connections["mariadb"].settings_dict["OPTIONS"]
+        return options
 
     def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
         return MySQLStore("mariadb", dead_letter_cap=dead_letter_cap)
 
     async def advance(self, seconds: float) -> None:
         await asyncio.to_thread(age_tables, "mariadb", seconds)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        self._options.pop("init_command", None)
 
 
 ENGINES: dict[str, type[Engine]] = {"memory": Memory, "sqlite": SQLite, "mariadb": MariaDB}

@@ -27,13 +27,9 @@ ALIKE = [("a", "A"), ("e", "é"), ("a", "a "), ("ss", "ß"), ("k", "K"), ("é", 
 
 
 @pytest.fixture(autouse=True)
-def clean(mariadb_database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Empty tables, and a server whose clock runs."""
-    options = connections[ALIAS].settings_dict["OPTIONS"]
-    monkeypatch.setitem(options, "init_command", "SET @nothing = 0")
+def clean(mariadb_database: str) -> None:
+    """Empty tables."""
     empty_tables(ALIAS)
-    yield
-    connections[ALIAS].close()
 
 
 @asynccontextmanager
