@@ -42,8 +42,6 @@ def assemble(
     settings = options()
     chosen = find_backend(backend or settings.backend)
     registry.discover()
-    if wrong := list(batch_problems()):
-        raise ConfigurationError(*wrong)
     config = RuntimeConfig(
         worker=worker or settings.worker_id or f"worker-{token_hex(6)}",
         pools=_pools(settings, chosen, queues, concurrency or settings.concurrency),
@@ -157,6 +155,8 @@ def _pools(
     settings: Options, backend: VTasksBackend, queues: Sequence[str] | None, concurrency: int
 ) -> tuple[PoolConfig, ...]:
     """One pool for the queues without slots of their own, and one for each that has some."""
+    if wrong := list(batch_problems()):
+        raise ConfigurationError(*wrong)
     # Run one by one, messages meant for a batch would fail: a worker leaves their queues alone.
     singly = [queue for queue in settings.queues if queue not in settings.batch_queues]
     wanted = list(dict.fromkeys(queues)) if queues else singly

@@ -25,7 +25,14 @@ def _sqlite(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def _postgres(request: pytest.FixtureRequest) -> dict[str, Any]:
-    alias = request.getfixturevalue("postgres_database")
+    return _database(request.getfixturevalue("postgres_database"))
+
+
+def _mariadb(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return _database(request.getfixturevalue("mariadb_database"))
+
+
+def _database(alias: str) -> dict[str, Any]:
     empty_tables(alias)
     return {"BACKEND": f"{BACKENDS}.database.DatabaseTaskBackend", "OPTIONS": {"DATABASE": alias}}
 
@@ -39,6 +46,7 @@ def _memory(request: pytest.FixtureRequest) -> dict[str, Any]:
         _memory,
         _sqlite,
         pytest.param(_postgres, marks=pytest.mark.server),
+        pytest.param(_mariadb, marks=pytest.mark.server),
         pytest.param(_valkey, marks=pytest.mark.server),
     ],
     ids=lambda make: make.__name__.removeprefix("_"),
