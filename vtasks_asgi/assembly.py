@@ -43,8 +43,6 @@ def assemble(
     settings = options()
     chosen = find_backend(backend or settings.backend)
     registry.discover()
-    if wrong := list(batch_problems()):
-        raise ConfigurationError(*wrong)
     config = RuntimeConfig(
         worker=worker or settings.worker_id or f"worker-{token_hex(6)}",
         pools=_pools(settings, chosen, queues, concurrency or settings.concurrency),
@@ -164,6 +162,8 @@ def _pools(
     settings: Options, backend: VTasksBackend, queues: Sequence[str] | None, concurrency: int
 ) -> tuple[PoolConfig, ...]:
     """One pool for the queues without slots of their own, and one for each that has some."""
+    if wrong := list(batch_problems()):
+        raise ConfigurationError(*wrong)
     wanted = list(dict.fromkeys(queues or settings.queues))
     for queue in wanted:
         if backend.queues and queue not in backend.queues:

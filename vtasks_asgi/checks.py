@@ -1,6 +1,6 @@
 """System checks: everything a start would refuse, found before it; see docs/checks.md."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +12,7 @@ from django.urls import Resolver404, resolve
 from vtasks_asgi import conf, registry
 from vtasks_asgi.assembly import batch_problems, schedule_entries
 from vtasks_asgi.backends.base import VTasksBackend
+from vtasks_asgi.backends.database import DatabaseTaskBackend
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.observe.pages import Pages
 from vtasks_asgi.runtime.health import Health, Status
@@ -70,6 +71,14 @@ def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
     except ConfigurationError as error:
         for problem in error.args:
             yield checks.Error(problem, id="vtasks_asgi.E002")
+
+
+@checks.register(checks.Tags.database)
+def check_servers(databases: Sequence[str] | None, **kwargs: Any) -> Iterator[checks.CheckMessage]:
+    """E004 a database server is too old. Django asks this where it may connect: in migrate."""
+    for backend in task_backends.all():
+        if isinstance(backend, DatabaseTaskBackend):
+            yield from backend.check_server(databases or ())
 
 
 @checks.register(checks.Tags.urls)

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from django.tasks.exceptions import TaskResultDoesNotExist
 
-from vtasks_asgi import lanes, results
+from vtasks_asgi import lanes, registry, results
 from vtasks_asgi.batches import BatchInvoker
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.core.errors import MessageUndecodable
 from vtasks_asgi.core.outcome import Done, Outcome, Release, Retry
 from vtasks_asgi.crew import Crew
+from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.results import AnyResult
-from vtasks_asgi.runtime.collect import groups
+from vtasks_asgi.runtime.collect import groups, task_of
 from vtasks_asgi.runtime.events import hub
 from vtasks_asgi.store.base import Claim, FullStore, Record, Settlement, State
 
@@ -92,20 +93,28 @@ class Inline:
         """Run the messages of a batch queue as its worker would.
 
         Raises:
-            ConfigurationError: a task is not registered; its messages stay claimed.
+            ConfigurationError: a task is not registered; all is as it was.
         """
+        calls = [g for portion in batched(claims, batch.count) for g in groups(batch, portion)]
+        names = [batch.task or task_of(group[0]) for group in calls]
+        if unknown := [name for name in names if name and registry.find(name) is None]:
+            await self._store.settle([Settlement(claim, Release()) for claim in claims])
+            raise ConfigurationError(f"the task {unknown[0]!r} of a batch is not registered")
         ran = []
-        for portion in batched(claims, batch.count):
-            for group in groups(batch, portion):
-                hand = _Hand()
-                rest = await _aside(self._invoke.batch(batch, group, hand))
-                ran += await self._settled(
-                    [self._ran(claim, hand.outcomes.get(claim.id, rest)) for claim in group]
-                )
+        for group in calls:
+            hand = _Hand()
+            rest = await _aside(self._invoke.batch(batch, group, hand))
+            ran += await self._settled(
+                [self._ran(claim, hand.outcomes.get(claim.id, rest)) for claim in group]
+            )
         return ran
 
     def result(self, ran: Ran) -> AnyResult | None:
-        """The message's result after that attempt; None if no result can tell of it."""
+        """The message's result after that attempt; None if its body cannot be read.
+
+        Raises:
+            ConfigurationError: its task is not registered, so it has not run.
+        """
         claim, outcome = ran.claim, ran.outcome
         record = Record(
             claim.id, claim.queue, State.READY, claim.body, claim.priority, claim.run_at
@@ -119,8 +128,10 @@ class Inline:
             record.value = outcome.value if isinstance(outcome, Done) else None
         try:
             return results.stored(record, self._alias)
-        except (MessageUndecodable, TaskResultDoesNotExist):
+        except MessageUndecodable:
             return None
+        except TaskResultDoesNotExist as error:
+            raise ConfigurationError(str(error)) from error
 
     def _ran(self, claim: Claim, outcome: Outcome) -> Ran:
         return Ran(claim, outcome, self._invoke.errors.pop(claim.token, None))

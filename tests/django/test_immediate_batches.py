@@ -165,7 +165,7 @@ def test_what_somebody_took_out_of_the_list_does_not_run() -> None:
 def test_a_task_of_the_queue_that_does_not_exist_is_named(change: Change) -> None:
     change(VTASKS_BATCH_QUEUES={"gathered": {"count": 1, "timeout": 5.0, "task": "no.such"}})
     gather(load, 1)
-    with pytest.raises(ConfigurationError, match=r"'no\.such' of a batch queue is not registered"):
+    with pytest.raises(ConfigurationError, match=r"'no\.such' of a batch is not registered"):
         backend().flush_batch("gathered")
 
 

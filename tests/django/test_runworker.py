@@ -86,6 +86,15 @@ def test_batch_queues_are_consumed_like_others(runtimes: list[Runtime], change: 
     assert runtimes[1].config.pools == (PoolConfig(("b",), 20),)
 
 
+def test_a_batch_queue_of_a_task_nobody_knows_fails_the_start(
+    runtimes: list[Runtime], change: Change
+) -> None:
+    change(VTASKS_BATCH_QUEUES={"b": {"count": 10, "timeout": 1.0, "task": "no.such"}})
+    with pytest.raises(CommandError, match=r"the batch queue 'b' has the task 'no\.such'"):
+        work()
+    assert runtimes == []
+
+
 def test_a_queue_named_twice_is_consumed_once(runtimes: list[Runtime]) -> None:
     work("--queue", "default", "--queue", "default")
     assert runtimes[0].config.queues == ("default",)

@@ -20,7 +20,7 @@ from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.exceptions import StoreUnavailable
 from vtasks_asgi.runtime.active import current
 from vtasks_asgi.store.database.doorbell import Doorbell
-from vtasks_asgi.store.database.sqlite import SQLiteStore
+from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 
 
 def enqueue(value: object) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.tasks import Task as DjangoTask
 from django.tasks import task_backends
 from django.test import TestCase
 from django.utils import timezone
@@ -27,6 +28,9 @@ from vtasks_asgi.testing import (
 )
 
 type Memory = MemoryTaskBackend
+
+#: As ``django.tasks.task`` makes one where another backend is the default.
+PLAIN: "DjangoTask[..., Any]" = DjangoTask(func=sample.note.func)
 
 
 def fails(**wanted: Any) -> str:
@@ -197,6 +201,14 @@ def test_djangos_own_backends_are_captured(change: Change) -> None:
         assert_enqueued(sample.add, args=[1])
     with pytest.raises(ConfigurationError, match="has no worker"):
         enqueued()
+
+
+def test_a_task_of_another_backend_is_swallowed(change: Change) -> None:
+    change(TASKS={"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}})
+    with capture_tasks(swallow=True):
+        PLAIN.enqueue("x")
+        assert_enqueued(PLAIN, args=["x"])
+    assert sample.SEEN == []
 
 
 def test_the_innermost_capture_counts(vtasks: Memory) -> None:

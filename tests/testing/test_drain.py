@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from tests.django import sample
 from tests.django.conftest import Change
-from vtasks_asgi import Backoff, task
+from vtasks_asgi import Backoff, registry, task
 from vtasks_asgi.backends.memory import MemoryTaskBackend
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.testing import adrain, drain, enqueued, immediate_tasks, memory_tasks
@@ -35,16 +35,6 @@ def again_in_an_hour() -> None:
 @task
 def again() -> None:
     again.enqueue()
-
-
-@task
-def total(items: list[Any]) -> int:
-    return sum(item["args"][0] for item in items)
-
-
-@task(max_attempts=2, backoff=Backoff(base=60.0, jitter=0.0))
-def breaks(items: list[Any]) -> None:
-    raise ValueError("broken")
 
 
 def names(results: list[Any]) -> list[str]:
@@ -149,6 +139,15 @@ def test_a_task_without_end_is_noticed(vtasks: Memory) -> None:
         drain(limit=50)
 
 
+def test_a_task_nobody_knows_is_no_silence(vtasks: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample.note.enqueue("x")
+    monkeypatch.delitem(registry._tasks, sample.note.module_path)
+    with pytest.raises(ConfigurationError, match=r"sample\.note' is not registered here"):
+        drain()
+    monkeypatch.undo()
+    assert len(drain(advance=MINUTE)) == 1
+
+
 # -- time
 
 
@@ -214,26 +213,6 @@ def test_a_result_is_gone_after_its_time(vtasks: Memory) -> None:
     assert vtasks.memory.lookup_sync([result.id])
     drain(advance=timedelta(seconds=1))
     assert not vtasks.memory.lookup_sync([result.id])
-
-
-# -- batches
-
-
-def test_batch_queues_run_in_batches(vtasks: Memory, change: Change) -> None:
-    change(VTASKS_BATCH_QUEUES={"b": {"count": 3, "timeout": 5.0, "task": total.module_path}})
-    results = [sample.add.using(queue_name="b").enqueue(n) for n in range(4)]
-    ran = drain()
-    assert [each.id for each in ran] == [result.id for result in results]
-    assert {each.status for each in ran} == {TaskResultStatus.SUCCESSFUL}
-
-
-def test_a_batch_that_fails_is_tried_again(vtasks: Memory, change: Change) -> None:
-    change(VTASKS_BATCH_QUEUES={"b": {"count": 3, "timeout": 5.0}})
-    for n in range(2):
-        breaks.using(queue_name="b").enqueue([n])
-    assert [each.status for each in drain()] == ["READY", "READY"]
-    ran = drain(advance=timedelta(seconds=60))
-    assert [(each.status, len(each.errors)) for each in ran] == [("FAILED", 2)] * 2
 
 
 # -- backends

@@ -10,7 +10,8 @@ from tests.django import sample
 from tests.django.conftest import Change
 from tests.django.everywhere import each_backend
 from tests.django.helpers import refreshed
-from tests.testing.test_drain import names, total
+from tests.testing.test_drain import names
+from tests.testing.test_drain_batches import total
 from vtasks_asgi.testing import (
     adrain,
     assert_enqueued,

@@ -182,12 +182,13 @@ def groups(batch: Batch, claims: Iterable[Claim]) -> list[list[Claim]]:
     """The calls that run these: one a task, and one for each whose worker has vanished before."""
     calls: dict[str | tuple[str], list[Claim]] = {}
     for claim in claims:
-        key = (claim.id,) if claim.crashes else batch.task or _task(claim)
+        key = (claim.id,) if claim.crashes else batch.task or task_of(claim)
         calls.setdefault(key, []).append(claim)
     return list(calls.values())
 
 
-def _task(claim: Claim) -> str:
+def task_of(claim: Claim) -> str:
+    """Its task's name; empty if it cannot be read."""
     try:
         return decode(claim.body).task
     except MessageUndecodable:

@@ -13,12 +13,8 @@ from typing import Any
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Claimed, Receipt, Settled, Settlement, Ticked
-from vtasks_asgi.store.database import unique
-
-READY, DELAYED, RUNNING = 0, 1, 2
-
-#: Delayed messages promoted within one claim; a larger backlog follows with the next ones.
-PROMOTE_LIMIT = 10_000
+from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
+from vtasks_asgi.store.database.sqlite import unique
 
 # A finished message keeps its id as long as its result or dead letter is kept. Numbered, not named
 # parameters: binding names costs as much again as the insert.
