@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import SyncToAsync
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -38,7 +39,11 @@ def each_database(request: pytest.FixtureRequest) -> Iterator[None]:
     if which == "sqlite":
         yield
         return
-    with default_database(request.getfixturevalue(f"{which}_site"), forget_default):
+    # Setting TASKS makes the backends anew, with stores for this database.
+    with (
+        default_database(request.getfixturevalue(f"{which}_site"), forget_default),
+        override_settings(TASKS=settings.TASKS),
+    ):
         yield
 
 
