@@ -5,6 +5,7 @@ Invariant: what waits for other people's locks (pushes of unique keys) and what 
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
@@ -28,6 +29,7 @@ from vtasks_asgi.store.base import (
 from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.mysql import consume, inspect, push
 from vtasks_asgi.store.database.mysql.link import mapped_errors
+from vtasks_asgi.store.database.mysql.pace import Paces
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.watcher import Watcher
 from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
@@ -63,6 +65,7 @@ class MySQLStore:
         self._cap = dead_letter_cap
         self._doorbell = Doorbell()
         self._heard: dict[str, int] = {}
+        self._paces: defaultdict[str, Paces] = defaultdict(Paces)
         self._crew: Crew | None = None
         self._pushes = GroupCommit(self._push_group)
 
@@ -136,7 +139,14 @@ class MySQLStore:
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
         self._heard[queue] = self._doorbell.listen(queue)
         return await self._open.consumer.submit(
-            lambda step: consume.claim(step, queue, limit, worker=worker, lease=lease)
+            partial(
+                consume.claim,
+                queue=queue,
+                limit=limit,
+                worker=worker,
+                lease=lease,
+                paces=self._paces[queue],
+            )
         )
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
@@ -153,7 +163,14 @@ class MySQLStore:
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         return await self._open.consumer.submit(
-            lambda step: consume.reclaim(step, queue, limit, worker=worker, lease=lease)
+            partial(
+                consume.reclaim,
+                queue=queue,
+                limit=limit,
+                worker=worker,
+                lease=lease,
+                paces=self._paces[queue],
+            )
         )
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:

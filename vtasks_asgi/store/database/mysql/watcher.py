@@ -4,6 +4,7 @@ import threading
 
 from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.store.database.doorbell import Doorbell
+from vtasks_asgi.store.database.mysql.pace import Pace
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.worker import Worker
 
@@ -25,6 +26,7 @@ class Watcher:
         self._doorbell = doorbell
         self._worker = worker
         self._closed = False
+        self._pace = Pace()
         self._pause = threading.Event()
         self._thread = threading.Thread(
             target=self._watch, name=f"vtasks-watch-{alias}", daemon=True
@@ -59,6 +61,10 @@ class Watcher:
             self._pause.wait(WATCH_EVERY)
 
     def _look(self, step: Step) -> tuple[int | None, bool]:
-        queues = list(self._doorbell.waited_for())
         [(newest,)] = step.rows(_NEWEST)
-        return newest, bool(queues and step.rows(_READY, queues)[0][0])
+        queues = list(self._doorbell.waited_for())
+        ready = False
+        if queues and self._pace.begin():
+            ready = bool(step.rows(_READY, queues)[0][0])
+            self._pace.end()
+        return newest, ready
