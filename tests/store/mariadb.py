@@ -6,6 +6,8 @@ from typing import Any
 
 from django.db import connections
 
+from tests.store.helpers import QUEUE
+from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.store.database.mysql.store import MySQLStore
 
 ALIAS = "mariadb"
@@ -30,3 +32,7 @@ def other_transaction() -> Iterator[Callable[..., Any]]:
     with closing(other), other.cursor() as cursor:
         cursor.execute("BEGIN")
         yield lambda query, *values: cursor.execute(query, values) and cursor.fetchall()
+
+
+def keyed(key: str = "key", queue: str = QUEUE) -> Message:
+    return Message(new_id(), queue, b"body", unique=key)
