@@ -186,8 +186,8 @@ async def test_a_retry_that_waits_wakes_those_who_should_know_when_it_is_due() -
     async with opened() as store:
         await push(store)
         [claim] = await take(store)
-        await take(store)
         await store.wait([QUEUE], 0.2)  # the watcher has looked
+        await take(store)
         waiting = asyncio.create_task(store.wait([QUEUE], 300))
         await asyncio.sleep(0)
         await settle(store, claim, Retry(b"h", 60.0))
