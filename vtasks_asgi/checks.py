@@ -10,7 +10,7 @@ from django.tasks import task_backends
 from django.urls import Resolver404, resolve
 
 from vtasks_asgi import conf, registry
-from vtasks_asgi.assembly import schedule_entries
+from vtasks_asgi.assembly import batch_problems, schedule_entries
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.backends.database import DatabaseTaskBackend
 from vtasks_asgi.exceptions import ConfigurationError
@@ -42,7 +42,7 @@ def check_settings(**kwargs: Any) -> Iterator[checks.CheckMessage]:
 
 @checks.register
 def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
-    """E001 VTASKS_IMPORTS, E002 the schedule, E005 the backend or its queues are wrong."""
+    """E001 imports or batch queues, E002 the schedule, E005 the backend or its queues are wrong."""
     if any(conf.problems()):
         return  # E001 says why
     try:
@@ -64,6 +64,8 @@ def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
     except ConfigurationError as error:
         yield checks.Error(str(error), id="vtasks_asgi.E001")
         return
+    for problem in batch_problems():
+        yield checks.Error(problem, id="vtasks_asgi.E001")
     try:
         schedule_entries(backend)
     except ConfigurationError as error:

@@ -24,7 +24,7 @@ def engine_kind(request: pytest.FixtureRequest) -> type[Engine]:
     kind = ENGINES[request.param]
     need(request.param, kind.missing())
     if kind.fixture:
-        request.getfixturevalue(kind.fixture)
+        kind.service = request.getfixturevalue(kind.fixture)
     return kind
 
 

@@ -68,7 +68,7 @@ def _alterations(is_mariadb: bool) -> Iterator[str]:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("vtasks", "0002_unique_keys"),
+        ("vtasks", "0003_postgres"),
     ]
 
     operations = [

@@ -111,10 +111,15 @@ def push(conn: Connection, messages: Sequence[Message], now: float) -> list[Rece
 
 
 def _push_one(conn: Connection, message: Message, row: tuple[Any, ...], now: float) -> Receipt:
-    """Insert it unless another message holds its unique key."""
+    """Insert it unless another message holds its unique key, or takes its body."""
     holder = unique.holder(conn, message, now)
     if holder is not None:
-        return Receipt(message.id, False, None if _known(conn, message.id) else holder)
+        if _known(conn, message.id):
+            return Receipt(message.id, False)
+        if message.debounce is None:
+            return Receipt(message.id, False, holder)
+        if unique.merge(conn, message, holder, now):
+            return Receipt(message.id, False, holder, merged=True)
     stored = conn.execute(_PUSH, row).rowcount == 1
     if stored and message.unique is not None:
         unique.take(conn, message, now)
@@ -137,7 +142,7 @@ def _receipts(messages: Sequence[Message], new: set[str]) -> list[Receipt]:
 
 
 def _push_row(message: Message, now: float) -> tuple[Any, ...]:
-    run_at = message.run_at
+    run_at = message.due(now)
     state = DELAYED if run_at is not None and run_at > now else READY
     key = message.unique
     return message.id, message.queue, state, message.priority, now, run_at, message.body, key
