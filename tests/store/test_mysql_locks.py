@@ -6,8 +6,9 @@ import pytest
 from django.db import connections, transaction
 
 from tests.services.mariadb import MariaDB
-from tests.store.helpers import DONE, QUEUE, ids, message, push, settle, take
-from tests.store.mariadb import ALIAS, keyed, opened, other_transaction
+from tests.store.helpers import DONE, QUEUE, ids, message, push, record, settle, take
+from tests.store.mariadb import ALIAS, keyed, opened, other_transaction, request
+from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.store.base import Receipt, Settlement, State
 from vtasks_asgi.store.database.mysql import link, unique
 
@@ -138,3 +139,34 @@ async def test_a_key_taken_while_pruning_looks_is_not_forgotten(
         await store.push([first])
         await store.prune(100)
         assert (await store.push([keyed()]))[0].holder == first.id
+
+
+def debounced(body: bytes) -> Message:
+    return Message(new_id(), QUEUE, body, unique="key", debounce=5.0)
+
+
+async def test_a_request_that_debounces_keeps_no_worker_waiting() -> None:
+    """The holder runs: its worker settles it while the request's transaction is still open."""
+    async with opened() as store:
+        await store.push([keyed()])
+        [claim] = await take(store)
+        later = debounced(b"later")
+        async with (
+            request(lambda: store.push_sync([later])),
+            asyncio.timeout(link.LOCK_WAIT - 1),
+        ):
+            assert (await settle(store, claim)).lost == []
+        assert (await record(store, later.id)).state is State.DELAYED
+
+
+async def test_what_a_request_has_merged_is_skipped_until_it_commits() -> None:
+    async with opened() as store:
+        first = keyed()
+        await store.push([first])
+        async with (
+            request(lambda: store.push_sync([debounced(b"later")])),
+            asyncio.timeout(link.LOCK_WAIT - 1),
+        ):
+            assert await take(store) == []
+            assert await store.purge(QUEUE, State.READY) == 0
+        assert (await record(store, first.id)).body == b"later"
