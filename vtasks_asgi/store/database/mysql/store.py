@@ -5,6 +5,7 @@ Invariant: what waits for other people's locks (pushes of unique keys) and what 
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -35,6 +36,9 @@ from vtasks_asgi.store.database.mysql.watcher import Watcher
 from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
 from vtasks_asgi.store.group_commit import GroupCommit
 
+#: Seconds that closing waits for a server which does not answer.
+CLOSE_LIMIT = 20.0
+
 
 class Crew:
     """The threads of an open store: at most one connection each."""
@@ -52,9 +56,12 @@ class Crew:
             member.start()
 
     def close(self) -> None:
-        """Blocks until each has finished what it had in hand."""
-        for member in reversed(self.members):
-            member.close()
+        """Blocks until each has finished what it had in hand, or for ``CLOSE_LIMIT``."""
+        for member in self.members:
+            member.finish()
+        deadline = time.monotonic() + CLOSE_LIMIT
+        for member in self.members:
+            member.join(max(0.0, deadline - time.monotonic()))
 
 
 class MySQLStore:

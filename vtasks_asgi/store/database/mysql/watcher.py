@@ -36,13 +36,16 @@ class Watcher:
         """Begin to watch."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop watching; blocks for a moment."""
+    def finish(self) -> None:
+        """Stop watching."""
         self._closed = True
         self._pause.set()
         self._doorbell.somebody.set()
+
+    def join(self, timeout: float) -> None:
+        """Wait for that."""
         if self._thread.is_alive():
-            self._thread.join(timeout=5)
+            self._thread.join(timeout)
 
     def _watch(self) -> None:
         seen: int | None = None
