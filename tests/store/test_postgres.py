@@ -261,6 +261,15 @@ async def test_a_key_pushed_elsewhere_is_waited_for_and_others_are_not(
         assert await waiting == [Receipt(second.id, False, holder.id)]
 
 
+async def test_a_key_whose_row_nobody_holds_is_had_once(postgres: Postgres) -> None:
+    async with opened() as store, opened() as other:
+        for _ in range(20):
+            await ask(postgres, STALE_KEY)
+            answers = await asyncio.gather(store.push([unique()]), other.push([unique()]))
+            assert sorted(receipt.stored for [receipt] in answers) == [False, True]
+            await settle(store, await take_one(store), DONE)
+
+
 async def test_many_keys_in_any_order_never_deadlock(postgres: Postgres) -> None:
     query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     before = await ask(postgres, query)
