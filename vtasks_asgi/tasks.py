@@ -101,17 +101,8 @@ class VTask(_Task[P, R]):
         registry.register(self)
 
     def get_backend(self) -> Any:
-        """The backend of this task's alias.
-
-        Django keeps one per context and would build ours anew for many a request; ours may be
-        shared by all.
-        """
-        backend = _shared.get(self.backend)
-        if backend is None:
-            backend = task_backends[self.backend]
-            if getattr(backend, "shareable", False):
-                _shared[self.backend] = backend
-        return backend
+        """The backend of this task's alias; see ``backend_of``."""
+        return backend_of(self.backend)
 
     @overload
     def using(
@@ -177,6 +168,23 @@ if TYPE_CHECKING:
 
 else:
     UniqueTask = VTask
+
+
+def backend_of(alias: str) -> Any:
+    """The backend of that alias.
+
+    Django keeps one per context and would build ours anew for many a request; ours may be shared
+    by all.
+
+    Raises:
+        InvalidTaskBackend: there is none.
+    """
+    backend = _shared.get(alias)
+    if backend is None:
+        backend = task_backends[alias]
+        if getattr(backend, "shareable", False):
+            _shared[alias] = backend
+    return backend
 
 
 _shared: dict[str, Any] = {}

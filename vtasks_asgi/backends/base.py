@@ -5,8 +5,8 @@ thread, to the same store through ``push_sync``, which joins the caller's transa
 its commit; without a runtime, to a store of this process that opens nothing it does not need.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -20,9 +20,9 @@ from vtasks_asgi.backends import commit
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
 from vtasks_asgi.backends.validate import check_function, check_routing, parameters
 from vtasks_asgi.conf import options
-from vtasks_asgi.core.clock import SystemClock
+from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
-from vtasks_asgi.core.message import Message, new_id
+from vtasks_asgi.core.message import DEFAULT_QUEUE, Message, new_id
 from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.results import AnyResult
@@ -52,22 +52,45 @@ class VTasksBackend(BaseTaskBackend):
     option_names: frozenset[str] = frozenset({"RESULT_TTL", "MAX_PAYLOAD"})
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        self._queues: set[str] | None = None
         super().__init__(alias, dict(params))
         # Nothing raises here: importing any task makes a backend, also for "manage.py check",
         # which is where problems belong. Whoever uses the backend is told as well.
         self._wrong: list[str] = []
         if "QUEUES" not in params:
-            with suppress(ConfigurationError):
-                self.queues = set(options().queues)
+            self._queues = None
         self.result_ttl = float(self._number("RESULT_TTL", DEFAULT_RESULT_TTL, least=0))
         self.max_payload = int(self._number("MAX_PAYLOAD", MAX_ENCODED, least=1024))
-        self._clock = SystemClock()
+        self._clock: Clock = SystemClock()
         self._own_store: FullStore | None = None
         for name in self.options.keys() - self.option_names:
             self._wrong.append(
                 f"TASKS[{alias!r}]['OPTIONS'] has the unknown key {name!r};"
                 f" known are {', '.join(sorted(self.option_names))}"
             )
+
+    @property
+    def queues(self) -> set[str]:
+        """The queues there are: ``TASKS[alias]["QUEUES"]``, or those of the settings."""
+        if self._queues is not None:
+            return self._queues
+        with suppress(ConfigurationError):
+            return set(options().queues)
+        return {DEFAULT_QUEUE}
+
+    @queues.setter
+    def queues(self, queues: set[str]) -> None:
+        self._queues = queues
+
+    @contextmanager
+    def also(self, queue: str) -> Iterator[None]:
+        """Let this queue be one of them for the duration of the body."""
+        kept, queues = self._queues, self.queues
+        self._queues = queues and queues | {queue}
+        try:
+            yield
+        finally:
+            self._queues = kept
 
     def make_store(self) -> FullStore:
         """A new store of this backend's kind, not opened yet.
@@ -262,8 +285,6 @@ class VTasksBackend(BaseTaskBackend):
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
         """E005 for each wrong option; subclasses add their own."""
         return [checks.Error(problem, id="vtasks_asgi.E005") for problem in self._wrong]
-
-    # -- helpers
 
     def _number(self, name: str, default: float, *, least: float) -> float:
         value = self.options.get(name, default)

@@ -1,6 +1,6 @@
 """The database you already run as a task store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,7 +17,7 @@ from vtasks_asgi.store.base import FullStore
 #: Connections in the pool of a process, on PostgreSQL.
 DEFAULT_POOL_SIZE = 4
 #: Engines that have a store; Django counts MariaDB as "mysql".
-VENDORS = ("sqlite", "postgresql")
+VENDORS = ("sqlite", "postgresql", "mysql")
 
 
 class DatabaseTaskBackend(VTasksBackend):
@@ -52,10 +52,15 @@ class DatabaseTaskBackend(VTasksBackend):
         if problem := self._problem():
             raise ConfigurationError(f"{problem.msg} {problem.hint or ''}".strip())
         alias, cap = self.database, options().dlq_cap
-        if connections[alias].vendor == "postgresql":
+        vendor = connections[alias].vendor
+        if vendor == "postgresql":
             from vtasks_asgi.store.database.postgres.store import PostgresStore
 
             return PostgresStore(alias, dead_letter_cap=cap, pool_size=self.pool_size)
+        if vendor == "mysql":
+            from vtasks_asgi.store.database.mysql.store import MySQLStore
+
+            return MySQLStore(alias, dead_letter_cap=cap)
         from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 
         return SQLiteStore(alias, dead_letter_cap=cap)
@@ -64,6 +69,18 @@ class DatabaseTaskBackend(VTasksBackend):
         """E003 tables, E004 database."""
         problem = self._problem()
         return [*super().check(**kwargs), *([problem] if problem else [])]
+
+    def check_server(self, databases: Sequence[str]) -> list[checks.CheckMessage]:
+        """E004 its version is too old. Connects to the database, if it is one of these."""
+        if self._problem() or self.database not in databases:
+            return []
+        connection = connections[self.database]
+        if connection.vendor != "mysql":
+            return []
+        from vtasks_asgi.store.database.mysql.link import too_old
+
+        problem = too_old(connection)
+        return [checks.Error(problem, id="vtasks_asgi.E004")] if problem else []
 
     def _problem(self) -> checks.Error | None:
         if not apps.is_installed("vtasks_asgi.db"):
@@ -91,7 +108,7 @@ class DatabaseTaskBackend(VTasksBackend):
             return checks.Error(
                 f"DATABASES[{self.database!r}] is {vendor}, for which this version has no task"
                 " store.",
-                hint="Point OPTIONS['DATABASE'] at a SQLite or PostgreSQL database.",
+                hint="Point OPTIONS['DATABASE'] at SQLite, PostgreSQL, MySQL or MariaDB.",
                 id="vtasks_asgi.E004",
             )
         return None

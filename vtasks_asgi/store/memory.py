@@ -124,7 +124,7 @@ class MemoryStore(MemoryInspector):
             claims = []
             for entry in ready[: max(0, limit)]:
                 entry.record.attempt += 1
-                claims.append(_take(entry, worker, now, lease))
+                claims.append(hand_out(entry, worker, now, lease))
             due = [entry.record.run_at or 0.0 for entry in self._of(queue, State.DELAYED)]
             return Claimed(claims, min(due) - now if due else None)
 
@@ -159,7 +159,7 @@ class MemoryStore(MemoryInspector):
             for entry in expired[: max(0, limit)]:
                 entry.record.crashes += 1
                 lost = entry.record.worker, entry.record.started_at
-                claim = _take(entry, worker, now, lease)
+                claim = hand_out(entry, worker, now, lease)
                 claim.lost_worker, claim.lost_at = lost
                 claims.append(claim)
             return claims
@@ -221,7 +221,8 @@ def _by_priority(entry: Entry) -> tuple[int, int]:
     return -entry.record.priority, entry.seq
 
 
-def _take(entry: Entry, worker: str, now: float, lease: float) -> Claim:
+def hand_out(entry: Entry, worker: str, now: float, lease: float) -> Claim:
+    """Put a message into a worker's hands."""
     record = entry.record
     record.state, record.worker, record.started_at = State.RUNNING, worker, now
     entry.token, entry.lease_until = token_hex(8), now + lease

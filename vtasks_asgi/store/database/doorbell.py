@@ -43,6 +43,10 @@ class Doorbell:
         """A number that changes with every ring for the queue."""
         return self._rings_for_all + self._rings[queue]
 
+    def waited_for(self) -> frozenset[str]:
+        """The queues somebody waits for at this moment."""
+        return frozenset().union(*(listener.queues for listener in list(self._listeners)))
+
     async def wait(self, heard: Mapping[str, int], timeout: float) -> None:
         """Return when it rings for one of these queues, or after ``timeout`` seconds.
 

@@ -28,9 +28,17 @@ def text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+def texts(raws: list[bytes]) -> list[str]:
+    """``text`` of each; all but damaged ones are ASCII, which is decoded in half the time."""
+    try:
+        return [raw.decode("ascii") for raw in raws]
+    except UnicodeDecodeError:
+        return [text(raw) for raw in raws]
+
+
 def raw(text: str) -> bytes:
     """The bytes of a text."""
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode() if text.isascii() else text.encode("utf-8", "surrogateescape")
 
 
 def name(text: str) -> bytes:
@@ -53,6 +61,11 @@ def priority_of(place: float) -> int:
     return -(int(place) // BAND)
 
 
+def _moment(at: float) -> float | None:
+    """A time, None when it is none: NEVER, or damaged."""
+    return at if math.isfinite(at) else None
+
+
 @dataclass(slots=True)
 class Meta:
     """What is kept of a message beside its body, only when it is not the default."""
@@ -70,18 +83,17 @@ def read_meta(value: bytes | None) -> Meta:
         return Meta()
     run_at, place, attempt, crashes = _META.unpack_from(value)
     unique = value[_META.size :]
-    return Meta(
-        None if run_at == NEVER or math.isnan(run_at) else run_at,
-        place,
-        attempt,
-        crashes,
-        text(unique) if unique else None,
-    )
+    key = text(unique) if unique else None
+    return Meta(_moment(run_at), place, attempt, crashes, key)
 
 
 def meta_rest(place: float, attempt: int, crashes: int, unique: str | None) -> bytes:
     """A meta to which the server adds ``run_at`` in front."""
-    return _PLACE.pack(place, max(attempt, 0), crashes) + raw(unique or "")
+    return _PLACE.pack(place, *_counts(attempt, crashes)) + raw(unique or "")
+
+
+def _counts(*numbers: int) -> list[int]:
+    return [min(max(number, 0), 0xFFFFFFFF) for number in numbers]
 
 
 @dataclass(slots=True)
@@ -105,7 +117,9 @@ def read_own(value: bytes | None) -> Own:
         place = float(value[start + length :])
     except ValueError:
         place = 0.0
-    return Own(text(value[:TOKEN]), started, read_name(value[start : start + length]), place)
+    return Own(
+        text(value[:TOKEN]), _moment(started), read_name(value[start : start + length]), place
+    )
 
 
 @dataclass(slots=True)
@@ -123,13 +137,13 @@ class Finished:
 def done_fields(place: float, attempt: int, crashes: int, value: bytes | None) -> bytes:
     """The fields of a result; the server adds the time in front."""
     kind = _DONE if value is None else _DONE_WITH_VALUE
-    return _FIELDS.pack(place, attempt, crashes, kind) + (value or b"")
+    return _FIELDS.pack(place, *_counts(attempt, crashes), kind) + (value or b"")
 
 
 def dead_fields(place: float, attempt: int, crashes: int, reason: str, unique: str | None) -> bytes:
     """The fields of a dead letter; the server adds the time in front."""
     why = name(reason)[:0xFFFF]
-    head = _FIELDS.pack(place, attempt, crashes, _DEAD)
+    head = _FIELDS.pack(place, *_counts(attempt, crashes), _DEAD)
     return head + _LENGTH.pack(len(why)) + why + raw(unique or "")
 
 
@@ -140,7 +154,7 @@ def read_fields(value: bytes | None) -> Finished:
         return Finished()
     (finished_at,) = STAMP.unpack_from(value)
     place, attempt, crashes, kind = _FIELDS.unpack_from(value, STAMP.size)
-    found = Finished(finished_at, place, attempt, crashes)
+    found = Finished(_moment(finished_at), place, attempt, crashes)
     if kind == _DONE_WITH_VALUE:
         found.value = value[start:]
     elif kind == _DEAD and len(value) >= start + _LENGTH.size:

@@ -7,6 +7,7 @@
 --   dead: id, token, fields, history           and at last: unique key, id of each that ends
 -- Returns: the positions (from 1) of those that were lost, and how many dead letters were evicted
 -- Invariant: what is settled leaves own and lease, and ends in exactly one other place, or nowhere.
+-- INCLUDE: lib_place
 local OWN, LEASE, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local READY, SCHED, F, DONE, DEAD = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local U, SEQ, IDLE = KEYS[11], KEYS[12], KEYS[13]
@@ -46,7 +47,8 @@ local function again(id, delay, rest)
   if tonumber(delay) > 0 then
     put(sched, due, id)
   else
-    put(ready, struct.unpack('>d', rest), id)
+    local place = struct.unpack('>d', rest)
+    put(ready, sound_place(place, SEQ), id)
   end
   wake = true
 end
