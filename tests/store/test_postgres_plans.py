@@ -9,8 +9,10 @@ import pytest
 
 from tests.database import added_database
 from tests.services.postgres import Postgres
-from tests.store.helpers import DONE, LEASE, QUEUE, message
+from tests.store.helpers import DONE, LEASE, QUEUE, ids, message, push, take
 from vtasks_asgi.store.base import Settlement
+from vtasks_asgi.store.database import pace
+from vtasks_asgi.store.database.pace import Pace
 from vtasks_asgi.store.database.postgres.claim import CLAIM
 from vtasks_asgi.store.database.postgres.plan import TUNE
 from vtasks_asgi.store.database.postgres.store import PostgresStore
@@ -95,3 +97,36 @@ async def test_p99_of_a_claim_with_100_000_dead_rows(url: str) -> None:
         f"\nclaim of 100: p50 {without[50]:.4f} s, p99 {without[98]:.4f} s without dead rows;"
         f" p50 {among[50]:.4f} s, p99 {among[98]:.4f} s among 100,000"
     )
+
+
+async def test_with_a_snapshot_held_open_looks_become_rare(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200,000 messages come and go, and every entry of theirs stays."""
+    monkeypatch.setattr(pace, "SLOW", 0.01)
+    begins: list[bool] = []
+    begin = Pace.begin
+
+    def spy(self: Pace) -> bool:
+        time_to_look = begin(self)
+        if self is store._paces[QUEUE].ready:
+            begins.append(time_to_look)
+        return time_to_look
+
+    with psycopg.connect(url) as connection:
+        connection.execute("TRUNCATE vtasks_message")
+    store = PostgresStore(ALIAS)
+    await store.open()
+    with psycopg.connect(url) as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.execute("SELECT count(*) FROM vtasks_message")
+        for _ in range(100):
+            await store.push([message() for _ in range(2000)])
+            while claims := await take(store, 2000):
+                await store.settle([Settlement(claim, DONE) for claim in claims])
+        monkeypatch.setattr(Pace, "begin", spy)
+        for _ in range(50):
+            [pushed] = await push(store)
+            assert ids(await take(store)) == [pushed]
+    await store.aclose()
+    assert begins.count(False) > begins.count(True)
