@@ -10,12 +10,12 @@
 local T, READY, SEQ, SCHED, M, U = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local DEAD, DONE, CRON, IDLE = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 
+local schedule, at
 if ARGV[1] ~= '' then
   local space = string.find(ARGV[1], ' ', 1, true)
-  local at, schedule = string.sub(ARGV[1], 1, space - 1), string.sub(ARGV[1], space + 1)
+  at, schedule = string.sub(ARGV[1], 1, space - 1), string.sub(ARGV[1], space + 1)
   local last = tonumber(redis.call('HGET', CRON, schedule) or '')
   if last and tonumber(at) <= last then return 'late' end
-  redis.call('HSET', CRON, schedule, at)
 end
 
 local time = redis.call('TIME')
@@ -68,11 +68,13 @@ for i = 1, n do
   end
 end
 
+-- Should a key be of another type, which only strangers can do, then little is written before.
 if #bodies > 0 then
-  redis.call('HSET', T, unpack(bodies))
-  if #ready > 0 then redis.call('ZADD', READY, unpack(ready)) end
-  if #sched > 0 then redis.call('ZADD', SCHED, unpack(sched)) end
   if #metas > 0 then redis.call('HSET', M, unpack(metas)) end
-  if redis.call('DEL', IDLE) == 1 then redis.call('PUBLISH', IDLE, '') end
+  if #sched > 0 then redis.call('ZADD', SCHED, unpack(sched)) end
+  if #ready > 0 then redis.call('ZADD', READY, unpack(ready)) end
+  redis.call('HSET', T, unpack(bodies))
 end
+if schedule then redis.call('HSET', CRON, schedule, at) end
+if #bodies > 0 and redis.call('DEL', IDLE) == 1 then redis.call('PUBLISH', IDLE, '') end
 return refused
