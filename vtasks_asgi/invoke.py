@@ -4,13 +4,13 @@ import asyncio
 import contextvars
 import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from traceback import format_exception
 from typing import Any
 
-from django.dispatch import Signal
 from django.tasks import TaskContext
 from django.tasks.signals import task_finished, task_started
 
@@ -24,6 +24,7 @@ from vtasks_asgi.core.errors import (
     WorkerLost,
 )
 from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, dump_history
+from vtasks_asgi.crew import Crew
 from vtasks_asgi.registry import Registered
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.supervise import asked_to_end
@@ -70,8 +71,8 @@ class _Run:
                 object.__setattr__(self._result, "_return_value", self.value)
         return self._result
 
-    def finish(self, state: State) -> None:
-        self.state, self.finished_at, self._result = state, time.time(), None
+    def finish(self, state: State, at: float) -> None:
+        self.state, self.finished_at, self._result = state, at, None
 
 
 class Invoker:
@@ -84,6 +85,7 @@ class Invoker:
         result_ttl: seconds results are kept unless task or message say otherwise.
         max_rescues: crashes a message survives unless its task says otherwise.
         max_result: bytes a return value may take, encoded.
+        now: the time, in epoch seconds.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Invoker:
         result_ttl: float,
         max_rescues: int,
         max_result: int,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._alias = alias
         self._sender = sender
@@ -104,10 +107,13 @@ class Invoker:
         self._result_ttl = result_ttl
         self._max_rescues = max_rescues
         self._max_result = max_result
+        self._now = now
         self._lanes = lanes.Lanes()
+        self._crew = Crew()
 
     def close(self) -> None:
         self._lanes.close()
+        self._crew.close()
 
     def context(self, base: contextvars.Context) -> contextvars.Context:
         """A fresh context to call this in, with a lane of its own; see ``lanes``."""
@@ -125,7 +131,7 @@ class Invoker:
         return outcome
 
     async def _invoke(self, claim: Claim, lane: lanes.Lane) -> Outcome:
-        started_at = time.time()
+        started_at = self._now()
         attempts = outcomes.load_history(claim.history) if claim.history else []
         attempts.append(Attempt(self._worker, started_at))
         try:
@@ -145,13 +151,13 @@ class Invoker:
         try:
             outcome = await self._attempt(run, lane)
         finally:
-            self._events.finished(claim, known.name, outcome, time.time() - started_at)
+            self._events.finished(claim, known.name, outcome, self._now() - started_at)
         return outcome
 
     def rescue(self, claim: Claim) -> Outcome:
         """The outcome of a claim taken over from a worker that vanished."""
         attempts = outcomes.load_history(claim.history)
-        lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or time.time())
+        lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or self._now())
         _blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
         attempts.append(lost)
         name, own = "", None
@@ -169,25 +175,27 @@ class Invoker:
 
     async def _attempt(self, run: _Run, lane: lanes.Lane) -> Outcome:
         outcome: Outcome
-        await self._tell(task_started, run)
+        if signals.wanted(task_started):
+            await signals.asend(task_started, self._sender, run.result)
+        known, kwargs = run.known, run.call.kwargs
         try:
-            call = partial(run.known.task.func, *_arguments(run), **run.call.kwargs)
-            value = await (call() if run.known.is_async else lane.run(call))
+            if known.is_async:
+                value = await known.task.func(*_arguments(run), **kwargs)
+            else:
+                value = await self._crew.run(partial(known.task.func, *_arguments(run), **kwargs))
             outcome = self._success(run, value)
         except BaseException as error:
             # The runtime cancels for reasons of its own; a task that cancels itself just fails.
             if isinstance(error, asyncio.CancelledError) and asked_to_end():
                 raise
             outcome = self._failure(run, error)
-            if isinstance(outcome, Dead):  # told here, for Django logs the exception in flight
-                await self._tell(task_finished, run, failed=True)
+            # Told here, for Django logs the exception in flight.
+            if isinstance(outcome, Dead) and signals.wanted(task_finished, failed=True):
+                await signals.asend(task_finished, self._sender, run.result)
         else:
-            await self._tell(task_finished, run)
+            if signals.wanted(task_finished):
+                await signals.asend(task_finished, self._sender, run.result)
         return outcome
-
-    async def _tell(self, signal: Signal, run: _Run, *, failed: bool = False) -> None:
-        if signals.wanted(signal, failed=failed):
-            await signals.asend(signal, self._sender, run.result)
 
     def _success(self, run: _Run, value: Any) -> Done:
         ttl = run.call.result_ttl
@@ -197,7 +205,7 @@ class Invoker:
         if ttl > 0 and value is not None:
             run.packed = self._pack(run, value)
         run.value = value
-        run.finish(State.DONE)
+        run.finish(State.DONE, self._now())
         return Done(dump_history(run.attempts), run.packed, ttl)
 
     def _pack(self, run: _Run, value: Any) -> bytes:
@@ -224,7 +232,7 @@ class Invoker:
                 random=random.random,
             )
         if isinstance(outcome, Dead):
-            run.finish(State.DEAD)
+            run.finish(State.DEAD, self._now())
         return outcome
 
 

@@ -1,5 +1,6 @@
 """A message as Django's ``TaskResult``: built only when somebody looks."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -34,29 +35,37 @@ _STATUS = {
 
 def accepted(task: Any, message: Message, call: Call, alias: str) -> AnyResult:
     """The result of an enqueue just accepted."""
-    # Django's constructor would check and copy what encode has just checked: 3 µs of 25.
+    # Django's constructor would check and copy what encode has just checked, and a slot's own
+    # setter is twice as quick as object.__setattr__: 1.5 µs instead of 5.
     result = object.__new__(TaskResult)
-    put = object.__setattr__
-    put(result, "task", task)
-    put(result, "id", message.id)
-    put(result, "status", TaskResultStatus.READY)
-    put(result, "enqueued_at", moment(call.enqueued_at))
-    put(result, "started_at", None)
-    put(result, "finished_at", None)
-    put(result, "last_attempted_at", None)
-    put(result, "args", _listed(call.args))
-    put(result, "kwargs", _listed(call.kwargs))
-    put(result, "backend", alias)
-    put(result, "errors", [])
-    put(result, "worker_ids", [])
-    put(result, "_return_value", None)
+    _SET_TASK(result, task)
+    _SET_ID(result, message.id)
+    _SET_STATUS(result, TaskResultStatus.READY)
+    _SET_ENQUEUED_AT(result, moment(call.enqueued_at))
+    for set_none in _SET_NONE:
+        set_none(result, None)
+    _SET_ARGS(result, _listed(call.args, call.args))
+    _SET_KWARGS(result, _listed(call.kwargs, call.kwargs.values()))
+    _SET_BACKEND(result, alias)
+    _SET_ERRORS(result, [])
+    _SET_WORKER_IDS(result, [])
     return result
 
 
-def _listed(value: Any) -> Any:
+def _setter(name: str) -> Any:
+    return TaskResult.__dict__[name].__set__
+
+
+_SET_TASK, _SET_ID, _SET_STATUS = _setter("task"), _setter("id"), _setter("status")
+_SET_ENQUEUED_AT, _SET_BACKEND = _setter("enqueued_at"), _setter("backend")
+_SET_ARGS, _SET_KWARGS = _setter("args"), _setter("kwargs")
+_SET_ERRORS, _SET_WORKER_IDS = _setter("errors"), _setter("worker_ids")
+_SET_NONE = tuple(map(_setter, ("started_at", "finished_at", "last_attempted_at", "_return_value")))
+
+
+def _listed(value: Any, items: Iterable[Any]) -> Any:
     """What JSON makes of it: tuples become lists. Scalars, the common case, stay as they are."""
-    values = value.values() if isinstance(value, dict) else value
-    return value if _SCALARS.issuperset(map(type, values)) else normalize_json(value)
+    return value if _SCALARS.issuperset(map(type, items)) else normalize_json(value)
 
 
 def stored(record: Record, alias: str) -> AnyResult:

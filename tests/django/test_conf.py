@@ -7,6 +7,7 @@ import pytest
 from tests.django.conftest import Change
 from vtasks_asgi import conf
 from vtasks_asgi.conf import options
+from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.exceptions import ConfigurationError
 
 GOOD: list[tuple[str, Any, Any]] = [
@@ -14,6 +15,12 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("VTASKS_QUEUES", ["a", "b"], {"a": None, "b": None}),
     ("VTASKS_QUEUES", ("a",), {"a": None}),
     ("VTASKS_QUEUES", {"a": {"worker_concurrency": 5}, "b": {}}, {"a": 5, "b": None}),
+    ("VTASKS_BATCH_QUEUES", {"b": {"count": 100, "timeout": 5}}, {"b": Batch(100, 5.0)}),
+    (
+        "VTASKS_BATCH_QUEUES",
+        {"b": {"count": 100, "timeout": 5, "task": "shop.tasks.load", "min_count": 10}},
+        {"b": Batch(100, 5.0, "shop.tasks.load", 10)},
+    ),
     ("VTASKS_CONCURRENCY", 1, 1),
     ("VTASKS_SCHEDULE", {}, {}),
     ("VTASKS_RUN_SCHEDULER", False, False),
@@ -45,6 +52,7 @@ FROM_ENVIRONMENT: list[tuple[str, str, Any]] = [
     ("VTASKS_QUEUES", "a, b", {"a": None, "b": None}),
     ("VTASKS_QUEUES", '["a", "b"]', {"a": None, "b": None}),
     ("VTASKS_QUEUES", ' {"a": {"worker_concurrency": 5}}', {"a": 5}),
+    ("VTASKS_BATCH_QUEUES", '{"b": {"count": 9, "timeout": 0.5}}', {"b": Batch(9, 0.5)}),
     ("VTASKS_CONCURRENCY", "7", 7),
     (
         "VTASKS_SCHEDULE",
@@ -85,6 +93,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("VTASKS_QUEUES", {"a": 5}, r"\['a'\] must be a dict such as {'worker_concurrency': 5}"),
     ("VTASKS_QUEUES", {"a": {"slots": 5}}, "unknown option 'slots'; use worker_concurrency"),
     ("VTASKS_QUEUES", {"a": {"worker_concurrency": 0}}, "must be a whole number of at least 1"),
+    ("VTASKS_QUEUES", {"a": {"batch": {"count": 0}}}, r"\['a'\]\['batch'\]\['count'\] must be"),
+    ("VTASKS_BATCH_QUEUES", ["b"], "must be a dict of queues"),
+    ("VTASKS_BATCH_QUEUES", "{oops", "is not valid JSON"),
+    ("VTASKS_BATCH_QUEUES", {"": {}}, "has the queue name ''"),
+    ("VTASKS_BATCH_QUEUES", {"b": 5}, r"\['b'\] must be a dict such as {'count': 100, 'timeout'"),
     ("VTASKS_CONCURRENCY", 0, "must be a whole number of at least 1"),
     ("VTASKS_CONCURRENCY", True, "must be a whole number of at least 1"),
     ("VTASKS_CONCURRENCY", 2.5, "must be a whole number of at least 1"),

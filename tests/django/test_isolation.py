@@ -48,7 +48,7 @@ def test_an_async_task_has_a_thread_and_a_connection_of_its_own_for_the_orm() ->
 
 
 def lane_threads() -> set[threading.Thread]:
-    return {t for t in threading.enumerate() if t.name.startswith("vtasks-lane")}
+    return {t for t in threading.enumerate() if t.name.startswith(("vtasks-lane", "vtasks-crew"))}
 
 
 def test_a_task_that_needs_no_thread_makes_none() -> None:

@@ -11,12 +11,14 @@ from typing import Any
 
 from django.db import connections
 
-from tests.database import empty_tables
+from tests.database import age_tables, empty_tables
 from tests.fakes import FakeClock
 from tests.services.sentinel import PRIMARY
-from tests.store import server_time
+from tests.store import server_time, still
 from vtasks_asgi.store.base import FullStore
-from vtasks_asgi.store.database.sqlite import SQLiteStore
+from vtasks_asgi.store.database.mysql.store import MySQLStore
+from vtasks_asgi.store.database.postgres.store import PostgresStore
+from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 from vtasks_asgi.store.memory import MemoryStore
 from vtasks_asgi.store.valkey.store import ValkeyStore
 from vtasks_asgi.store.valkey.url import parse
@@ -115,6 +117,30 @@ class SQLite(Engine):
         self._clock.advance(seconds)
 
 
+class Postgres(Engine):
+    """A database whose server's clock stands still; see ``tests.store.still``."""
+
+    fixture = "postgres_still"
+    alias = still.ALIAS
+
+    def empty(self) -> None:
+        empty_tables(still.ALIAS)
+        still.set_to(FakeClock().now())
+
+    def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        return PostgresStore(self.alias, dead_letter_cap=dead_letter_cap)
+
+    async def advance(self, seconds: float) -> None:
+        await asyncio.to_thread(still.advance, seconds)
+
+
+class PgBouncer(Postgres):
+    """The same database through a pool in transaction mode."""
+
+    fixture = "pgbouncer_still"
+    alias = still.POOLED
+
+
 class Valkey(Engine):
     """A server of the session's. Its clock is the tests' own, see ``tests.store.server_time``."""
 
@@ -167,9 +193,37 @@ class ValkeySentinel(Valkey):
         return f"valkey+sentinel://{hosts}/{PRIMARY}"
 
 
+class MariaDB(Engine):
+    """A server of the session's, whose clock stands still for every connection."""
+
+    fixture = "mariadb_database"
+
+    def empty(self) -> None:
+        self._options["init_command"] = f"SET timestamp = {FakeClock().now()}"
+        empty_tables("mariadb")
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = connections["mariadb"].settings_dict["OPTIONS"]
+        return options
+
+    def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        return MySQLStore("mariadb", dead_letter_cap=dead_letter_cap)
+
+    async def advance(self, seconds: float) -> None:
+        await asyncio.to_thread(age_tables, "mariadb", seconds)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        self._options.pop("init_command", None)
+
+
 ENGINES: dict[str, type[Engine]] = {
     "memory": Memory,
     "sqlite": SQLite,
+    "mariadb": MariaDB,
+    "postgres": Postgres,
+    "pgbouncer": PgBouncer,
     "valkey": Valkey,
     "valkey-cluster": ValkeyCluster,
     "valkey-sentinel": ValkeySentinel,

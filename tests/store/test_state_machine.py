@@ -40,7 +40,10 @@ STEP = st.sampled_from([1, 6, 31])
 LIMIT = st.sampled_from([0, 1, 2, 5, 5])
 WORKER = st.sampled_from(["same", "other"])
 DATA = st.binary(max_size=2)
-UNIQUE = st.none() | st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([None, None, 20.5]))
+# What follows ``run_at`` in a message: its unique key, how long that is kept, and debouncing.
+KEY = st.sampled_from(["a", "b"])
+UNIQUE = st.just(()) | st.tuples(KEY, st.sampled_from([None, None, 20.5]))
+DEBOUNCE = st.tuples(KEY, st.none(), st.just(5.5), st.sampled_from([None, 12.5]))
 OUTCOME: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Done, DATA, st.none() | DATA, st.sampled_from([0.0, 15.5, 90.5])),
     st.builds(Retry, DATA, WAIT),
@@ -117,7 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
         priorities=st.lists(st.sampled_from([-100, 0, 0, 1]), min_size=1, max_size=4),
         delay=DELAY,
         body=DATA,
-        unique=UNIQUE,
+        unique=UNIQUE | DEBOUNCE,
     )
     def push(
         self,
@@ -125,14 +128,14 @@ class StoreMachine(RuleBasedStateMachine):
         priorities: list[int],
         delay: float | None,
         body: bytes,
-        unique: tuple[str, float | None] | None,
+        unique: tuple[Any, ...],
     ) -> None:
         ids = [new_id() for _ in priorities]
         answers = []
         for side in (self.real, self.model):
             run_at = None if delay is None else self.run(now(side.store)) + delay
             messages = [
-                Message(id, queue, body, priority, run_at, *(unique or ()))
+                Message(id, queue, body, priority, run_at, *unique)
                 for id, priority in zip(ids, priorities, strict=True)
             ]
             answers.append(self.run(side.store.push(messages)))
@@ -238,12 +241,10 @@ class StoreMachine(RuleBasedStateMachine):
         queue=st.none() | QUEUE,
         unique=UNIQUE,
     )
-    def tick(
-        self, schedule: str, at: int, queue: str | None, unique: tuple[str, float | None] | None
-    ) -> None:
+    def tick(self, schedule: str, at: int, queue: str | None, unique: tuple[Any, ...]) -> None:
         message = None
         if queue is not None:
-            message = Message(new_id(), queue, b"tick", 0, None, *(unique or ()))
+            message = Message(new_id(), queue, b"tick", 0, None, *unique)
         fired = self.both("push_tick", schedule, at / 2, message)
         if message is not None:
             self.known[message.id] = message.queue

@@ -143,7 +143,7 @@ def unpack(raw: bytes) -> Any:
     if len(raw) > MAX_DECODED:
         raise MessageUndecodable(f"{len(raw)} bytes, the limit is {MAX_DECODED}")
     try:
-        if raw[:4] == ZSTD_MAGIC:
+        if raw.startswith(ZSTD_MAGIC):
             raw = _decompress(raw)
         value = orjson.loads(raw)
     except (zstandard.ZstdError, orjson.JSONDecodeError) as error:
@@ -211,18 +211,25 @@ def check_json(value: Any, where: str, depth: int = 0) -> None:
         _check_based(value, where, depth)
 
 
+# The common cases are passed here, where no path to the place has to be written.
+
+
 def _check_array(value: list[Any] | tuple[Any, ...], where: str, depth: int) -> None:
     for index, item in enumerate(value):
-        if type(item) not in _SCALARS:
-            check_json(item, f"{where}[{index}]", depth + 1)
+        kind = type(item)
+        if kind in _SCALARS or (kind is int and -_MAX_INT <= item <= _MAX_INT):
+            continue
+        check_json(item, f"{where}[{index}]", depth + 1)
 
 
 def _check_object(value: dict[Any, Any], where: str, depth: int) -> None:
     for key, item in value.items():
         if type(key) is not str:
             raise TypeError(f"{where} has the key {key!r}; JSON keys are strings")
-        if type(item) not in _SCALARS:
-            check_json(item, f"{where}[{key!r}]", depth + 1)
+        kind = type(item)
+        if kind in _SCALARS or (kind is int and -_MAX_INT <= item <= _MAX_INT):
+            continue
+        check_json(item, f"{where}[{key!r}]", depth + 1)
 
 
 def _check_based(value: Any, where: str, depth: int) -> None:

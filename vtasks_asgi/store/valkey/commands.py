@@ -1,6 +1,8 @@
 """The verbs of producers and consumers as requests, and their replies as claims. Pure."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from vtasks_asgi.core.message import Message
@@ -28,6 +30,7 @@ def ask(keys: Keys, which: Any, *args: bytes) -> Request:
     return call(which, keys.slot, 1 + len(which.keys) + len(args), tail)
 
 
+@lru_cache(256)
 def number(value: float) -> bytes:
     """A number that Lua reads back exactly."""
     return repr(value).encode()
@@ -115,9 +118,11 @@ def claimed(queue: str, token: str, reply: list[Any]) -> Claimed:
     taken, bodies, metas, histories, next_due = reply
     found = Claimed([], float(next_due) if next_due else None)
     add = found.claims.append
-    text, priority_of = layout.text, layout.priority_of
-    for id, place, body in zip(taken[::2], map(float, taken[1::2]), bodies, strict=True):
-        add(Claim(text(id), queue, body[8:], priority_of(place), token, 1, handle=place))
+    for id, place, body in zip(
+        layout.texts(taken[::2]), map(float, taken[1::2]), bodies, strict=True
+    ):
+        priority = 0 if 0.0 <= place < layout.BAND else layout.priority_of(place)
+        add(Claim(id, queue, body[8:], priority, token, 1, 0, None, None, None, None, place))
     if metas:
         for each, value in zip(found.claims, metas, strict=True):
             if value is not None:
@@ -162,32 +167,36 @@ def extend(keys: Keys, claims: Sequence[Claim], lease: float) -> Request:
 
 def settle(keys: Keys, settlements: Sequence[Settlement], cap: int) -> tuple[Request, list[Claim]]:
     """The request, and the claims in the order its answer counts them."""
-    kinds: list[list[tuple[Claim, tuple[bytes, ...]]]] = [[], [], [], [], []]
+    claims: list[list[Claim]] = [[], [], [], [], []]
+    packed: list[list[bytes]] = [[], [], [], [], []]
     uniques: list[bytes] = []
     for settlement in settlements:
         claim, outcome = settlement.claim, settlement.outcome
+        id, token = layout.raw(claim.id), layout.raw(claim.token)
+        fence = b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(id), id, len(token), token)
         kind, fields = _written(claim, outcome)
-        kinds[kind].append((claim, fields))
+        claims[kind].append(claim)
+        packed[kind].append(fence + b"".join(map(bulk, fields)) if fields else fence)
         if claim.unique is not None and kind in _ENDS:
-            uniques += layout.raw(claim.unique), layout.raw(claim.id)
-    args = [b"%d" % cap, *(b"%d" % len(kind) for kind in kinds)]
-    order = []
-    for each in kinds:
-        for claim, fields in each:
-            args += layout.raw(claim.id), layout.raw(claim.token), *fields
-            order.append(claim)
-    return ask(keys, SETTLE, *args, *uniques), order
+            uniques += bulk(layout.raw(claim.unique)), bulk(id)
+    head = [b"%d" % cap, *(b"%d" % len(kind) for kind in claims)]
+    parts = [keys.head(SETTLE), *map(bulk, head), *chain(*packed), *uniques]
+    arguments = sum(width * len(kind) for width, kind in zip(_WIDTHS, claims, strict=True))
+    size = 1 + len(SETTLE.keys) + len(head) + arguments + len(uniques)
+    return call(SETTLE, keys.slot, size, b"".join(parts)), list(chain(*claims))
 
 
+#: How many arguments each kind has, and which kinds end a message; see ``settle.lua``.
+_WIDTHS = (2, 5, 5, 4, 4)
 _ENDS = (0, 1, 4)
 
 
 def _written(claim: Claim, outcome: Done | Retry | Release | Dead) -> tuple[int, tuple[bytes, ...]]:
     """Which kind of ``settle.lua`` an outcome is, and its arguments after id and token."""
+    if type(outcome) is Done and outcome.ttl <= 0:
+        return 0, ()
     place = claim.handle or 0.0
     if isinstance(outcome, Done):
-        if outcome.ttl <= 0:
-            return 0, ()
         fields = layout.done_fields(place, claim.attempt, claim.crashes, outcome.value)
         return 1, (number(outcome.ttl), fields, outcome.history)
     if isinstance(outcome, Retry):

@@ -28,9 +28,17 @@ def text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+def texts(raws: list[bytes]) -> list[str]:
+    """``text`` of each; all but damaged ones are ASCII, which is decoded in half the time."""
+    try:
+        return [raw.decode("ascii") for raw in raws]
+    except UnicodeDecodeError:
+        return [text(raw) for raw in raws]
+
+
 def raw(text: str) -> bytes:
     """The bytes of a text."""
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode() if text.isascii() else text.encode("utf-8", "surrogateescape")
 
 
 def name(text: str) -> bytes:

@@ -9,15 +9,12 @@ from django.db import Error as DjangoDatabaseError
 from django.db import connections
 
 from vtasks_asgi.core.errors import StoreError, StoreUnavailable
+from vtasks_asgi.store.database.records import MIGRATE
 
 #: A page of 4 KiB times this is how large the write-ahead log grows before it is folded back.
 CHECKPOINT_PAGES = 4000
 #: Seconds a connection waits for the file's lock, unless its owner sets another time.
 OPEN_TIMEOUT = 10
-
-MIGRATE = (
-    "the tables are missing: add 'vtasks_asgi.db' to INSTALLED_APPS and run 'manage.py migrate'"
-)
 
 
 def connect(alias: str) -> sqlite3.Connection:

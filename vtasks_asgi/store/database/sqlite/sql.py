@@ -13,12 +13,8 @@ from typing import Any
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Claimed, Receipt, Settled, Settlement, Ticked
-from vtasks_asgi.store.database import unique
-
-READY, DELAYED, RUNNING = 0, 1, 2
-
-#: Delayed messages promoted within one claim; a larger backlog follows with the next ones.
-PROMOTE_LIMIT = 10_000
+from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
+from vtasks_asgi.store.database.sqlite import unique
 
 # A finished message keeps its id as long as its result or dead letter is kept. Numbered, not named
 # parameters: binding names costs as much again as the insert.
@@ -115,10 +111,15 @@ def push(conn: Connection, messages: Sequence[Message], now: float) -> list[Rece
 
 
 def _push_one(conn: Connection, message: Message, row: tuple[Any, ...], now: float) -> Receipt:
-    """Insert it unless another message holds its unique key."""
+    """Insert it unless another message holds its unique key, or takes its body."""
     holder = unique.holder(conn, message, now)
     if holder is not None:
-        return Receipt(message.id, False, None if _known(conn, message.id) else holder)
+        if _known(conn, message.id):
+            return Receipt(message.id, False)
+        if message.debounce is None:
+            return Receipt(message.id, False, holder)
+        if unique.merge(conn, message, holder, now):
+            return Receipt(message.id, False, holder, merged=True)
     stored = conn.execute(_PUSH, row).rowcount == 1
     if stored and message.unique is not None:
         unique.take(conn, message, now)
@@ -141,7 +142,7 @@ def _receipts(messages: Sequence[Message], new: set[str]) -> list[Receipt]:
 
 
 def _push_row(message: Message, now: float) -> tuple[Any, ...]:
-    run_at = message.run_at
+    run_at = message.due(now)
     state = DELAYED if run_at is not None and run_at > now else READY
     key = message.unique
     return message.id, message.queue, state, message.priority, now, run_at, message.body, key

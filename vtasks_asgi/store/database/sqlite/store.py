@@ -27,10 +27,11 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.database import inspect, sql
-from vtasks_asgi.store.database.connections import connect, mapped_errors
 from vtasks_asgi.store.database.doorbell import Doorbell
-from vtasks_asgi.store.database.writer import Writer
+from vtasks_asgi.store.database.sqlite import inspect, sql
+from vtasks_asgi.store.database.sqlite.connections import connect, mapped_errors
+from vtasks_asgi.store.database.sqlite.watcher import Watcher
+from vtasks_asgi.store.database.sqlite.writer import Writer
 from vtasks_asgi.store.group_commit import GroupCommit
 
 #: A push of at most so many is worth doing on the loop itself (some 40 µs).
@@ -46,7 +47,8 @@ class SQLiteStore:
         self._alias = alias
         self._cap = dead_letter_cap
         self._now = (clock or SystemClock()).now
-        self._doorbell = Doorbell(alias)
+        self._doorbell = Doorbell()
+        self._watcher = Watcher(alias, self._doorbell)
         self._heard: dict[str, int] = {}
         self._writer: Writer | None = None
         self._reader: ThreadPoolExecutor | None = None
@@ -61,7 +63,7 @@ class SQLiteStore:
         writer = Writer(self._alias)
         await asyncio.wrap_future(writer.start())
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"vtasks-reader-{self._alias}")
-        self._doorbell.start()
+        self._watcher.start()
         self._writer = writer
 
     async def aclose(self) -> None:
@@ -71,7 +73,7 @@ class SQLiteStore:
 
     def _close(self, writer: Writer) -> None:
         writer.close()
-        self._doorbell.close()
+        self._watcher.close()
         if self._reader:
             self._reader.submit(self._close_reading)
             self._reader.shutdown()

@@ -8,24 +8,20 @@ import orjson
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
-from vtasks_asgi.store.database import unique
-from vtasks_asgi.store.database.sql import DELAYED, READY, RUNNING
-
-_STATES = {READY: State.READY, DELAYED: State.DELAYED, RUNNING: State.RUNNING}
-_NUMBERS = {state: number for number, state in _STATES.items()}
-
-_LIVE = """
-SELECT uid, queue, body, priority, attempt, crashes, history, state, run_at, worker, started_at, seq
-FROM vtasks_message
-"""
-_DEAD = """
-SELECT uid, queue, body, priority, attempt, crashes, history, reason, finished_at, seq
-FROM vtasks_deadletter
-"""
-_DONE = """
-SELECT uid, queue, body, priority, value, history, finished_at, seq
-FROM vtasks_result
-"""
+from vtasks_asgi.store.database.records import (
+    DEAD_ROWS,
+    DONE_ROWS,
+    LIVE_ROWS,
+    NUMBERS,
+    READY,
+    STATES,
+    TABLES,
+    dead_record,
+    done_record,
+    live_record,
+    page,
+)
+from vtasks_asgi.store.database.sqlite import unique
 
 _COUNT = """
 SELECT queue, CASE WHEN state = 1 AND run_at <= ?1 THEN 0 ELSE state END AS is_now, count(*),
@@ -38,14 +34,6 @@ SELECT queue, count(*) FROM vtasks_deadletter
 WHERE queue IN (SELECT value FROM json_each(?)) GROUP BY queue
 """
 
-_TABLES = {
-    State.READY: ("vtasks_message", "created_at"),
-    State.DELAYED: ("vtasks_message", "created_at"),
-    State.RUNNING: ("vtasks_message", "created_at"),
-    State.DONE: ("vtasks_result", "finished_at"),
-    State.DEAD: ("vtasks_deadletter", "finished_at"),
-}
-
 _EXHUME = """
 INSERT INTO vtasks_message
     (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key)
@@ -53,61 +41,14 @@ SELECT uid, queue, 0, priority, ?, 0, 0, body, unique_key FROM vtasks_deadletter
 """
 
 
-def _live_record(row: tuple[Any, ...]) -> Record:
-    uid, queue, body, priority, attempt, crashes, history, state, run_at, worker, started = row[:11]
-    return Record(
-        uid,
-        queue,
-        _STATES[state],
-        body,
-        priority,
-        run_at=run_at,
-        attempt=attempt,
-        crashes=crashes,
-        history=history,
-        worker=worker,
-        started_at=started,
-    )
-
-
-def _dead_record(row: tuple[Any, ...]) -> Record:
-    uid, queue, body, priority, attempt, crashes, history, reason, finished = row[:9]
-    return Record(
-        uid,
-        queue,
-        State.DEAD,
-        body,
-        priority,
-        attempt=attempt,
-        crashes=crashes,
-        history=history,
-        reason=reason,
-        finished_at=finished,
-    )
-
-
-def _done_record(row: tuple[Any, ...]) -> Record:
-    uid, queue, body, priority, value, history, finished = row[:7]
-    return Record(
-        uid,
-        queue,
-        State.DONE,
-        body,
-        priority,
-        value=value,
-        history=history,
-        finished_at=finished,
-    )
-
-
 def lookup(conn: Connection, ids: Sequence[str], now: float) -> dict[str, Record]:
     """Records by id; a result past its time is gone even before it is pruned."""
     wanted = orjson.dumps([uid for uid in ids if uid.isascii()]).decode()
     among = "WHERE uid IN (SELECT value FROM json_each(?))"
     rows: Iterable[Record] = (
-        *map(_live_record, conn.execute(_LIVE + among, (wanted,))),
-        *map(_dead_record, conn.execute(_DEAD + among, (wanted,))),
-        *map(_done_record, conn.execute(f"{_DONE} {among} AND expires_at > ?", (wanted, now))),
+        *map(live_record, conn.execute(LIVE_ROWS + among, (wanted,))),
+        *map(dead_record, conn.execute(DEAD_ROWS + among, (wanted,))),
+        *map(done_record, conn.execute(f"{DONE_ROWS} {among} AND expires_at > ?", (wanted, now))),
     )
     return {record.id: record for record in rows}
 
@@ -117,7 +58,7 @@ def stats(conn: Connection, queues: Sequence[str], now: float) -> dict[str, Queu
     wanted = orjson.dumps(list(queues)).decode()
     result = {queue: QueueStats() for queue in queues}
     for queue, state, count, oldest in conn.execute(_COUNT, (now, wanted)):
-        setattr(result[queue], _STATES[state].value, count)
+        setattr(result[queue], STATES[state].value, count)
         if state == READY:
             result[queue].oldest_ready = max(0.0, now - oldest)
     for queue, count in conn.execute(_COUNT_DEAD, (wanted,)):
@@ -132,21 +73,20 @@ def browse(
     if limit < 1:
         raise ValueError("limit must be at least 1")
     after = cursor_position(cursor)
-    page = "AND seq > ? ORDER BY seq LIMIT ?"
+    after_it = "AND seq > ? ORDER BY seq LIMIT ?"
     if state is State.DEAD:
-        rows = conn.execute(f"{_DEAD} WHERE queue = ? {page}", (queue, after, limit + 1))
-        make = _dead_record
+        rows = conn.execute(f"{DEAD_ROWS} WHERE queue = ? {after_it}", (queue, after, limit + 1))
+        make = dead_record
     elif state is State.DONE:
-        query = f"{_DONE} WHERE queue = ? AND expires_at > ? {page}"
+        query = f"{DONE_ROWS} WHERE queue = ? AND expires_at > ? {after_it}"
         rows = conn.execute(query, (queue, now, after, limit + 1))
-        make = _done_record
+        make = done_record
     else:
-        query = f"{_LIVE} WHERE queue = ? AND state = ? {page}"
-        rows = conn.execute(query, (queue, _NUMBERS[state], after, limit + 1))
-        make = _live_record
-    found = rows.fetchall()
-    more = len(found) > limit
-    return [make(row) for row in found[:limit]], str(found[limit - 1][-1]) if more else None
+        query = f"{LIVE_ROWS} WHERE queue = ? AND state = ? {after_it}"
+        rows = conn.execute(query, (queue, NUMBERS[state], after, limit + 1))
+        make = live_record
+    found, following = page(rows.fetchall(), limit)
+    return [make(row) for row in found], following
 
 
 def requeue(conn: Connection, ids: Sequence[str], now: float) -> int:
@@ -176,12 +116,12 @@ def _free(conn: Connection, uid: str, now: float) -> bool:
 
 def purge(conn: Connection, queue: str, state: State, before: float | None) -> int:
     """Delete all of one state, or those older than ``before``."""
-    table, age = _TABLES[state]
+    table, age = TABLES[state]
     query, values = f"DELETE FROM {table} WHERE queue = ?", [queue]
     parameters: list[Any] = list(values)
-    if state in _NUMBERS:
+    if state in NUMBERS:
         query += " AND state = ?"
-        parameters.append(_NUMBERS[state])
+        parameters.append(NUMBERS[state])
     if before is not None:
         query += f" AND {age} < ?"
         parameters.append(before)

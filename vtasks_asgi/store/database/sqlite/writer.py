@@ -11,20 +11,20 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 from vtasks_asgi.core.errors import StoreUnavailable
-from vtasks_asgi.store.database.connections import (
+from vtasks_asgi.store.database import jobs
+from vtasks_asgi.store.database.sqlite.connections import (
     CHECKPOINT_PAGES,
     connect,
     is_busy,
     mapped_errors,
 )
 
-type Work[T] = Callable[[sqlite3.Connection], T]
+type Work[T] = jobs.Work[sqlite3.Connection, T]
 
 #: Jobs of one transaction at the most: bounds how long other processes wait for the lock.
 SHARE_LIMIT = 64
@@ -37,13 +37,8 @@ _PAUSE_FIRST, _PAUSE_LAST = 0.0005, 0.02
 
 
 @dataclass(slots=True)
-class _Job:
-    work: Work[Any]
-    peek: Work[Any] | None
-    future: "asyncio.Future[Any] | Future[Any]"
-    loop: asyncio.AbstractEventLoop | None
-    result: Any = None
-    error: BaseException | None = None
+class _Job(jobs.Job[sqlite3.Connection]):
+    peek: Work[Any] | None = None
 
     def attempt(self, conn: sqlite3.Connection) -> None:
         try:
@@ -77,7 +72,7 @@ class Writer:
         """From the event loop: run ``work`` in a committed transaction, or answer with ``peek``."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._put(_Job(work, peek, future, loop))
+        self._put(_Job(work, future, loop, peek=peek))
         return future
 
     def submit_now[T](self, work: Work[T]) -> "asyncio.Future[T]":
@@ -91,7 +86,7 @@ class Writer:
             finally:
                 self._in_use.release()
             if job is not None:
-                _resolve([job])
+                jobs.resolve([job])
                 return job.future  # type: ignore[return-value]
         return self.submit(work)
 
@@ -100,7 +95,7 @@ class Writer:
         if conn is None:
             return None
         self._at_once -= 1
-        job = _Job(work, None, loop.create_future(), loop)
+        job = _Job(work, loop.create_future(), loop)
         try:
             conn.execute("PRAGMA wal_autocheckpoint = 0")  # folding the log back is for the thread
             conn.execute("BEGIN IMMEDIATE")
@@ -118,7 +113,7 @@ class Writer:
     def call[T](self, work: Work[T]) -> T:
         """From any other thread: the same, blocking."""
         future: Future[T] = Future()
-        self._put(_Job(work, None, future, None))
+        self._put(_Job(work, future, None))
         return future.result(timeout=BUSY_LIMIT + 5)
 
     def close(self) -> None:
@@ -147,37 +142,21 @@ class Writer:
         self._opened.set_result(None)
         last = False
         while not last:
-            jobs, last = self._take()
+            batch, last = jobs.take(self._jobs, SHARE_LIMIT)
             with self._in_use:
-                self._serve(conn, jobs)
+                self._serve(conn, batch)
                 self._at_once = limit
         with self._in_use:
             self._conn = None
             conn.close()
 
-    def _take(self) -> tuple[list[_Job], bool]:
-        """All jobs that wait now, at least one; True when no more will come."""
-        first = self._jobs.get()
-        if first is None:
-            return [], True
-        jobs = [first]
-        while len(jobs) < SHARE_LIMIT:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                return jobs, True
-            jobs.append(job)
-        return jobs, False
-
-    def _serve(self, conn: sqlite3.Connection, jobs: list[_Job]) -> None:
+    def _serve(self, conn: sqlite3.Connection, batch: list[_Job]) -> None:
         conn.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        writes = [job for job in jobs if not _peeked(conn, job)]
+        writes = [job for job in batch if not _peeked(conn, job)]
         if writes and not _transact(conn, writes) and len(writes) > 1:
             for job in writes:
                 _transact(conn, [job])
-        _deliver(jobs)
+        jobs.deliver(batch)
 
 
 def _connected(alias: str) -> sqlite3.Connection:
@@ -202,22 +181,22 @@ def _peeked(conn: sqlite3.Connection, job: _Job) -> bool:
     return job.result is not None
 
 
-def _transact(conn: sqlite3.Connection, jobs: list[_Job]) -> bool:
+def _transact(conn: sqlite3.Connection, batch: list[_Job]) -> bool:
     """One transaction for all of them, or none of it; False when it was for one job's fault."""
     try:
         _patiently(conn, "BEGIN IMMEDIATE")
-        for job in jobs:
+        for job in batch:
             job.attempt(conn)
             if job.error:
                 break
-        if any(job.error for job in jobs):
+        if any(job.error for job in batch):
             conn.execute("ROLLBACK")
             return False
         _patiently(conn, "COMMIT")
     except sqlite3.Error as error:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
-        for job in jobs:
+        for job in batch:
             job.error = StoreUnavailable(f"SQLite: {error}")
     return True
 
@@ -235,28 +214,3 @@ def _patiently(conn: sqlite3.Connection, statement: str) -> None:
             pause = min(pause * 1.5, _PAUSE_LAST)
         else:
             return
-
-
-def _deliver(jobs: list[_Job]) -> None:
-    """Wake each loop once for all its jobs, and each thread for its own."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
-    for job in jobs:
-        if job.loop is None:
-            _resolve([job])
-        else:
-            by_loop.setdefault(job.loop, []).append(job)
-    for loop, its_jobs in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_resolve, its_jobs)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
-
-
-def _resolve(jobs: list[_Job]) -> None:
-    for job in jobs:
-        if job.future.done():
-            continue
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.result)

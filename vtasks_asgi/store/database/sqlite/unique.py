@@ -18,6 +18,13 @@ INSERT INTO vtasks_uniquekey (queue, key, uid, until) VALUES (?, ?, ?, ?)
 ON CONFLICT (queue, key) DO UPDATE SET uid = excluded.uid, until = excluded.until
 """
 
+# Without a maximum the sum is NULL, and the wait alone decides.
+_MERGE = """
+UPDATE vtasks_message
+SET body = ?1, state = 1, run_at = min(?2, coalesce(created_at + ?3, ?2))
+WHERE uid = ?4 AND attempt = 0
+"""
+
 _RELEASE = "DELETE FROM vtasks_uniquekey WHERE queue = ? AND key = ? AND uid = ? AND until <= ?"
 
 _SWEEP = """
@@ -39,6 +46,12 @@ def take(conn: Connection, message: Message, now: float) -> None:
     """Note that this message holds its key, which nobody else holds."""
     until = now + (message.keep_unique or 0.0)
     conn.execute(_TAKE, (message.queue, message.unique, message.id, until))
+
+
+def merge(conn: Connection, message: Message, holder: str, now: float) -> bool:
+    """Let the holder of a key take this message's body, if it has not been started."""
+    values = (message.body, message.due(now), message.debounce_max, holder)
+    return conn.execute(_MERGE, values).rowcount == 1
 
 
 def release(conn: Connection, claim: Claim, now: float) -> None:
