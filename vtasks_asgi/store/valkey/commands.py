@@ -51,11 +51,17 @@ def parcel(message: Message) -> Parcel:
         return message.id, pair, None
     special = (
         b"%d" % message.priority,
-        b"" if message.run_at is None else number(message.run_at),
+        _or_nothing(message.run_at),
         layout.raw(message.unique or ""),
-        b"" if message.keep_unique is None else number(message.keep_unique),
+        _or_nothing(message.keep_unique),
+        _or_nothing(message.debounce),
+        _or_nothing(message.debounce_max),
     )
     return message.id, pair, b"".join(map(bulk, special))
+
+
+def _or_nothing(value: float | None) -> bytes:
+    return b"" if value is None else number(value)
 
 
 def parcels(messages: Sequence[Message]) -> list[Parcel]:
@@ -94,15 +100,16 @@ def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"") -> Request:
             specials += 1
             parts.append(bulk(b"%d" % index))
             parts.append(special)
-    size = 3 + len(PUSH.keys) + 2 * count + 5 * specials
+    size = 3 + len(PUSH.keys) + 2 * count + 7 * specials
     return call(PUSH, keys.slot, size, b"".join(parts))
 
 
 def receipts(parcels: Sequence[Parcel], refused: list[Any]) -> list[Receipt]:
     """The answer to ``push``."""
     answers = [Receipt(each[0]) for each in parcels]
-    for index, holder in zip(refused[::2], refused[1::2], strict=True):
-        answers[index - 1] = Receipt(parcels[index - 1][0], False, layout.text(holder) or None)
+    for index, holder, merged in zip(refused[::3], refused[1::3], refused[2::3], strict=True):
+        id, who = parcels[index - 1][0], layout.text(holder) or None
+        answers[index - 1] = Receipt(id, False, who, bool(merged))
     return answers
 
 
