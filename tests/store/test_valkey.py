@@ -65,6 +65,7 @@ async def test_what_has_ended_leaves_no_memory_behind(valkey: Valkey) -> None:
 
 
 async def test_only_who_found_nothing_is_rung_for(valkey: Valkey) -> None:
+    valkey.ask("CONFIG", "RESETSTAT")
     async with emptied(valkey) as it, opened(valkey.url) as other:
         await push(it, 3)
         assert len(await take(it, 1)) == 1
@@ -77,7 +78,6 @@ async def test_only_who_found_nothing_is_rung_for(valkey: Valkey) -> None:
         assert calls(valkey, "publish") == 1
         await other.push([message()])
         assert calls(valkey, "publish") == 1
-    valkey.ask("CONFIG", "RESETSTAT")
 
 
 async def test_a_ring_comes_within_milliseconds(valkey: Valkey) -> None:

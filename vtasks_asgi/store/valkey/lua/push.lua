@@ -30,6 +30,7 @@ local known = redis.call('HMGET', T, unpack(ids))
 local seq = redis.call('INCRBY', SEQ, n) - n
 
 local bodies, ready, sched, metas, refused, taken, wake = {}, {}, {}, {}, {}, {}, false
+local count, plain = 0, 0 -- of what is in bodies and in ready: to count a table takes time
 
 local function put(list, first, second)
   list[#list + 1] = first
@@ -39,12 +40,13 @@ end
 -- Write what was gathered. Should a key be of another type, which only strangers can do, then little
 -- is written before that is found out.
 local function flush()
-  if #bodies == 0 then return end
+  if count == 0 then return end
   if #metas > 0 then redis.call('HSET', M, unpack(metas)) end
   if #sched > 0 then redis.call('ZADD', SCHED, unpack(sched)) end
-  if #ready > 0 then redis.call('ZADD', READY, unpack(ready)) end
+  if plain > 0 then redis.call('ZADD', READY, unpack(ready)) end
   redis.call('HSET', T, unpack(bodies))
   bodies, ready, sched, metas, wake = {}, {}, {}, {}, true
+  count, plain = 0, 0
 end
 
 -- Let the holder of a key take a body and wait anew, if no claim of it counts.
@@ -96,11 +98,13 @@ for i = 1, n do
     put(refused, i, holder or '')
     refused[#refused + 1] = merged and 1 or 0
   else
-    put(bodies, id, stamp .. body)
+    bodies[count + 1], bodies[count + 2] = id, stamp .. body
+    count = count + 2
     if run_at and run_at > now then
       put(sched, run_at, id)
     else
-      put(ready, place, id)
+      ready[plain + 1], ready[plain + 2] = place, id
+      plain = plain + 2
     end
     if meta then put(metas, id, meta) end
   end
