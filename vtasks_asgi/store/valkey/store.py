@@ -6,7 +6,7 @@ hears the doorbell, and one for blocking calls (renewing leases, enqueueing from
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from secrets import token_hex
 from typing import Any
 
@@ -124,8 +124,9 @@ class ValkeyStore(ValkeyInspector):
 
     # -- producing
 
-    async def push(self, messages: Sequence[Message]) -> list[Receipt]:
-        return await self._open_session.pusher.push(messages)
+    # No coroutine of its own around the other: each costs a caller of many half a microsecond.
+    def push(self, messages: Sequence[Message]) -> Coroutine[Any, Any, list[Receipt]]:
+        return self._open_session.pusher.push(messages)
 
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
         """Through the loop that has the store open, or else on the blocking connection."""
