@@ -125,7 +125,7 @@ class Sentinels:
         self._primary = None
 
     def learn(self, slot: int, address: Address) -> None:
-        self._primary = None
+        self._primary = address
 
 
 class Cluster:
