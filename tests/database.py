@@ -1,6 +1,6 @@
 """The default database of ``tests.settings``, and those that tests add to it; between tests."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,3 +50,21 @@ def added_database(alias: str, entry: Mapping[str, Any]) -> Iterator[str]:
         connections[alias].close()
         del connections[alias]
         del connections.databases[alias]
+
+
+@contextmanager
+def default_database(entry: Mapping[str, Any], forget: Callable[[], None]) -> Iterator[None]:
+    """Another database in the place of Django's default one; gone at the end.
+
+    ``forget`` drops the connections that threads keep: those are to the one before.
+    """
+    before = connections.databases[DEFAULT_DB_ALIAS]
+    forget()
+    connections.databases[DEFAULT_DB_ALIAS] = connections.configure_settings(
+        {DEFAULT_DB_ALIAS: dict(entry)}
+    )[DEFAULT_DB_ALIAS]
+    try:
+        yield
+    finally:
+        forget()
+        connections.databases[DEFAULT_DB_ALIAS] = before

@@ -11,10 +11,13 @@ from django.tasks.signals import task_enqueued
 from django.utils import timezone
 
 from tests.django import sample
+from tests.django.conftest import EACH_DATABASE
 from tests.django.helpers import AnyResult, rows, run
 from tests.django.unique_ways import EACH_WAY, Way
 from vtasks_asgi import task
 from vtasks_asgi.db.models import Message
+
+pytestmark = EACH_DATABASE
 
 
 @task(debounce=3600, debounce_max=7200, unique_key=lambda user, text="": f"digest-{user}")

@@ -8,11 +8,13 @@ from django.db import connection, connections
 from django.tasks import TaskResultStatus, task_backends
 
 from tests.django import sample
-from tests.django.conftest import Change
+from tests.django.conftest import EACH_DATABASE, Change
 from tests.django.helpers import NO_ROWS, arows, rows, stored
 from vtasks_asgi.backends.base import Item, VTasksBackend
 from vtasks_asgi.db.models import Message
 from vtasks_asgi.exceptions import ConfigurationError, StoreUnavailable
+
+pytestmark = EACH_DATABASE
 
 TWO_QUEUES = {
     "TASKS": {

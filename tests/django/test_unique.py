@@ -6,12 +6,14 @@ from django.tasks import Task, TaskResultStatus
 from django.utils import timezone
 
 from tests.django import sample
-from tests.django.conftest import Change
+from tests.django.conftest import EACH_DATABASE, Change
 from tests.django.helpers import arows, embedded, rows, run, working
 from tests.django.unique_ways import EACH_WAY, Way, many, note
 from vtasks_asgi import task
 from vtasks_asgi.core.envelope import decode, encode
 from vtasks_asgi.db.models import DeadLetter, Message, UniqueKey
+
+pytestmark = EACH_DATABASE
 
 TWO_QUEUES = {
     "TASKS": {

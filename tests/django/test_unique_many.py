@@ -8,9 +8,12 @@ from django.db import connections
 from django.tasks.signals import task_enqueued
 
 from tests.django import sample
+from tests.django.conftest import EACH_DATABASE
 from tests.django.helpers import AnyResult, rows, run
 from tests.django.unique_ways import EACH_WAY, Way, many, note
 from vtasks_asgi.runtime.events import Listener, hub
+
+pytestmark = EACH_DATABASE
 
 if TYPE_CHECKING:
     from vtasks_asgi.backends.base import Item

@@ -10,9 +10,12 @@ from django.db import transaction
 from django.tasks import task_backends
 
 from tests.django import sample
+from tests.django.conftest import EACH_DATABASE
 from tests.django.helpers import AnyResult, rows
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.db.models import UniqueKey
+
+pytestmark = EACH_DATABASE
 
 UNIQUE = sample.note.using(unique=True)
 

@@ -25,9 +25,7 @@ ALTER DATABASE {DATABASE} SET search_path = public, still, pg_catalog;
 
 def create(server: Postgres) -> None:
     """Make the database, once."""
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {DATABASE}")
-    with psycopg.connect(server.url, dbname=DATABASE) as connection:
+    with psycopg.connect(server.url, dbname=server.create(DATABASE)) as connection:
         connection.execute(_SETUP)
 
 

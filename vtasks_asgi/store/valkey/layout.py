@@ -61,6 +61,11 @@ def priority_of(place: float) -> int:
     return -(int(place) // BAND)
 
 
+def _moment(at: float) -> float | None:
+    """A time, None when it is none: NEVER, or damaged."""
+    return at if math.isfinite(at) else None
+
+
 @dataclass(slots=True)
 class Meta:
     """What is kept of a message beside its body, only when it is not the default."""
@@ -78,18 +83,19 @@ def read_meta(value: bytes | None) -> Meta:
         return Meta()
     run_at, place, attempt, crashes = _META.unpack_from(value)
     unique = value[_META.size :]
-    return Meta(
-        None if run_at == NEVER or math.isnan(run_at) else run_at,
-        place,
-        attempt,
-        crashes,
-        text(unique) if unique else None,
-    )
+    key = text(unique) if unique else None
+    return Meta(_moment(run_at), place, attempt, crashes, key)
 
 
 def meta_rest(place: float, attempt: int, crashes: int, unique: str | None) -> bytes:
     """A meta to which the server adds ``run_at`` in front."""
-    return _PLACE.pack(place, max(attempt, 0), crashes) + raw(unique or "")
+    return _PLACE.pack(place, *_counts(attempt, crashes)) + raw(unique or "")
+
+
+def _counts(attempt: int, crashes: int) -> tuple[int, int]:
+    if attempt >> 32 or crashes >> 32:  # too large, or negative
+        return min(max(attempt, 0), 0xFFFFFFFF), min(max(crashes, 0), 0xFFFFFFFF)
+    return attempt, crashes
 
 
 @dataclass(slots=True)
@@ -113,7 +119,9 @@ def read_own(value: bytes | None) -> Own:
         place = float(value[start + length :])
     except ValueError:
         place = 0.0
-    return Own(text(value[:TOKEN]), started, read_name(value[start : start + length]), place)
+    return Own(
+        text(value[:TOKEN]), _moment(started), read_name(value[start : start + length]), place
+    )
 
 
 @dataclass(slots=True)
@@ -130,14 +138,16 @@ class Finished:
 
 def done_fields(place: float, attempt: int, crashes: int, value: bytes | None) -> bytes:
     """The fields of a result; the server adds the time in front."""
-    kind = _DONE if value is None else _DONE_WITH_VALUE
-    return _FIELDS.pack(place, attempt, crashes, kind) + (value or b"")
+    counts = _counts(attempt, crashes)
+    if value is None:
+        return _FIELDS.pack(place, *counts, _DONE)
+    return _FIELDS.pack(place, *counts, _DONE_WITH_VALUE) + value
 
 
 def dead_fields(place: float, attempt: int, crashes: int, reason: str, unique: str | None) -> bytes:
     """The fields of a dead letter; the server adds the time in front."""
     why = name(reason)[:0xFFFF]
-    head = _FIELDS.pack(place, attempt, crashes, _DEAD)
+    head = _FIELDS.pack(place, *_counts(attempt, crashes), _DEAD)
     return head + _LENGTH.pack(len(why)) + why + raw(unique or "")
 
 
@@ -148,7 +158,7 @@ def read_fields(value: bytes | None) -> Finished:
         return Finished()
     (finished_at,) = STAMP.unpack_from(value)
     place, attempt, crashes, kind = _FIELDS.unpack_from(value, STAMP.size)
-    found = Finished(finished_at, place, attempt, crashes)
+    found = Finished(_moment(finished_at), place, attempt, crashes)
     if kind == _DONE_WITH_VALUE:
         found.value = value[start:]
     elif kind == _DEAD and len(value) >= start + _LENGTH.size:

@@ -5,6 +5,7 @@ Each step is atomic, and the second may be done again by anybody: it compares wi
 record. So a process that dies in between loses no tick and doubles none.
 """
 
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,7 +36,8 @@ def intent(at: float, message: Message) -> bytes:
     """
     parcels([message])
     row = (message.id, message.queue, message.priority, message.run_at, message.unique)
-    head = orjson.dumps([*row, message.keep_unique])
+    kept = (message.keep_unique, message.debounce, message.debounce_max)
+    head = orjson.dumps([*row, *kept])
     return _HEAD.pack(at, len(head)) + head + message.body
 
 
@@ -45,10 +47,12 @@ def read_intent(value: bytes) -> tuple[float, Message] | None:
         at, length = _HEAD.unpack_from(value, layout.STAMP.size)
         start = layout.STAMP.size + _HEAD.size
         row = orjson.loads(value[start : start + length])
-        id, queue, priority, run_at, unique, keep = row
-    except (struct.error, ValueError, TypeError):
+        id, queue, *rest = row
+        message = Message(id, queue, value[start + length :], *rest)
+        parcels([message])
+    except (struct.error, ValueError, TypeError, AttributeError):
         return None
-    return at, Message(id, queue, value[start + length :], priority, run_at, unique, keep)
+    return (at, message) if math.isfinite(at) and isinstance(queue, str) else None
 
 
 def record(names: Names, schedule: str, at: float, message: Message | None) -> Request:

@@ -11,6 +11,7 @@ from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Claimed, Settled, Settlement
 from vtasks_asgi.store.database.mysql import unique
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
+from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
 
 _FROM = "FROM vtasks_message FORCE INDEX (vtasks_message_turn)"
@@ -28,6 +29,12 @@ _NEXT = f"""
 SELECT {_COLUMNS} {_FROM} WHERE queue = %s AND state = 0
 ORDER BY turn, seq LIMIT %s FOR UPDATE SKIP LOCKED
 """
+
+_BY_AGE = "FROM vtasks_message FORCE INDEX (PRIMARY) WHERE seq >= %s AND queue = %s AND state = 0"
+
+_FIRST = f"SELECT seq {_BY_AGE} ORDER BY seq LIMIT 1"
+
+_LATER = f"SELECT {_COLUMNS} {_BY_AGE} ORDER BY seq LIMIT %s FOR UPDATE SKIP LOCKED"
 
 _EXPIRED = f"""
 SELECT {_COLUMNS}, worker, started_at {_FROM} WHERE queue = %s AND state = 2 AND turn <= %s
@@ -62,26 +69,49 @@ def check_tables(step: Step) -> None:
     step.rows(f"SELECT 1 {_FROM} LIMIT 0")
 
 
-def claim(step: Step, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
+def claim(
+    step: Step, queue: str, limit: int, *, worker: str, lease: float, paces: Paces
+) -> Claimed:
     """Promote what is due, then take the best ``limit`` messages."""
-    next_due = _next_due(step, queue)
-    if next_due is not None and next_due <= step.now:
-        due = step.rows(_DUE, queue, step.now, PROMOTE_LIMIT)
-        for seqs in lists([seq for (seq,) in due]):
-            step.run("UPDATE vtasks_message SET state = 0 WHERE seq IN %s", seqs)
-        next_due = _next_due(step, queue)
-    rows = step.rows(_NEXT, queue, max(limit, 0))
+    if paces.due.begin():
+        _promote(step, queue, paces)
+        paces.due.end()
+    rows = _next(step, queue, max(limit, 0), paces)
     token = token_hex(8)
     _hold(step, "state = 2, attempt = attempt + 1", rows, token, worker, lease)
     claims = [_claim(queue, token, row) for row in rows]
     for claim in claims:
         claim.attempt += 1
-    return Claimed(claims, None if next_due is None else max(0.0, next_due - step.now))
+    due = paces.next_due
+    return Claimed(claims, None if due is None else max(0.0, due - step.now))
+
+
+def _promote(step: Step, queue: str, paces: Paces) -> None:
+    paces.next_due = _next_due(step, queue)
+    if paces.next_due is not None and paces.next_due <= step.now:
+        due = step.rows(_DUE, queue, step.now, PROMOTE_LIMIT)
+        for seqs in lists([seq for (seq,) in due]):
+            step.run("UPDATE vtasks_message SET state = 0 WHERE seq IN %s", seqs)
+        paces.next_due = _next_due(step, queue)
 
 
 def _next_due(step: Step, queue: str) -> float | None:
     rows = step.rows(_NEXT_DUE, queue)
     return rows[0][0] if rows else None
+
+
+def _next(step: Step, queue: str, limit: int, paces: Paces) -> Sequence[Row]:
+    """Lock the best messages."""
+    if paces.ready.begin():
+        rows = step.rows(_NEXT, queue, limit)
+        if paces.ready.end():
+            first = step.rows(_FIRST, paces.first, queue)
+            paces.first = min((row[0] for row in (*first, *rows)), default=paces.first)
+    else:
+        rows = step.rows(_LATER, paces.first, queue, limit)
+        if rows:
+            paces.first = rows[-1][0]
+    return rows
 
 
 def _hold(
@@ -99,9 +129,14 @@ def _claim(queue: str, token: str, row: Row) -> Claim:
     )
 
 
-def reclaim(step: Step, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
+def reclaim(
+    step: Step, queue: str, limit: int, *, worker: str, lease: float, paces: Paces
+) -> list[Claim]:
     """Take over expired leases; each claim names who lost it, and since when it was held."""
+    if not paces.expired.begin():
+        return []
     rows = step.rows(_EXPIRED, queue, step.now, max(limit, 0))
+    paces.expired.end()
     token = token_hex(8)
     _hold(step, "crashes = crashes + 1", rows, token, worker, lease)
     claims = [_claim(queue, token, row) for row in rows]
@@ -192,7 +227,14 @@ def _put_back(step: Step, settlement: Settlement) -> None:
 
 
 def _evict(step: Step, queue: str, cap: int) -> int:
-    evicted = 0
-    for seqs in lists([seq for (seq,) in step.rows(_OVER_CAP, queue, cap)]):
-        evicted += step.run("DELETE FROM vtasks_deadletter WHERE seq IN %s", seqs)
-    return evicted
+    return erase(step, "vtasks_deadletter", [seq for (seq,) in step.rows(_OVER_CAP, queue, cap)])
+
+
+def erase(step: Step, table: str, seqs: Sequence[int], where: str = "TRUE", *values: object) -> int:
+    """Delete those of these rows that are as they should be, and that nobody else has locked."""
+    deleted = 0
+    for some in lists(sorted(seqs)):
+        query = f"SELECT seq FROM {table} WHERE seq IN %s AND {where} FOR UPDATE SKIP LOCKED"
+        if mine := [seq for (seq,) in step.rows(query, some, *values)]:
+            deleted += step.run(f"DELETE FROM {table} WHERE seq IN %s", mine)
+    return deleted

@@ -5,7 +5,9 @@ Invariant: what waits for other people's locks (pushes of unique keys) and what 
 """
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from django.db import connections, transaction
@@ -31,7 +33,11 @@ from vtasks_asgi.store.database.mysql.link import mapped_errors
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.watcher import Watcher
 from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
+from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.group_commit import GroupCommit
+
+#: Seconds that closing waits for a server which does not answer.
+CLOSE_LIMIT = 20.0
 
 
 class Crew:
@@ -50,9 +56,12 @@ class Crew:
             member.start()
 
     def close(self) -> None:
-        """Blocks until each has finished what it had in hand."""
-        for member in reversed(self.members):
-            member.close()
+        """Blocks until each has finished what it had in hand, or for ``CLOSE_LIMIT``."""
+        for member in self.members:
+            member.finish()
+        deadline = time.monotonic() + CLOSE_LIMIT
+        for member in self.members:
+            member.join(max(0.0, deadline - time.monotonic()))
 
 
 class MySQLStore:
@@ -63,6 +72,7 @@ class MySQLStore:
         self._cap = dead_letter_cap
         self._doorbell = Doorbell()
         self._heard: dict[str, int] = {}
+        self._paces: defaultdict[str, Paces] = defaultdict(Paces)
         self._crew: Crew | None = None
         self._pushes = GroupCommit(self._push_group)
 
@@ -107,10 +117,24 @@ class MySQLStore:
         if connections[self._alias].in_atomic_block:
             return self._push_here(messages)
         if self._crew is None:
-            return patiently(lambda: self._push_here(messages))
+            return self._renewed(lambda: self._push_here(messages))
         receipts = self._crew.producer.call(lambda step: push.push(step, messages))
         self._doorbell.ring({message.queue for message in messages})
         return receipts
+
+    def _renewed[T](self, attempt: Callable[[], T]) -> T:
+        """Outside a transaction: once more on a new connection, if the old one was broken.
+
+        Django itself renews connections between requests only, and not every caller has any.
+        """
+        try:
+            return patiently(attempt)
+        except StoreUnavailable:
+            connection = connections[self._alias]
+            connection.close_if_unusable_or_obsolete()
+            if connection.connection is not None:
+                raise
+        return patiently(attempt)
 
     def _push_here(self, messages: Sequence[Message]) -> list[Receipt]:
         """On the caller's own connection."""
@@ -136,7 +160,14 @@ class MySQLStore:
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
         self._heard[queue] = self._doorbell.listen(queue)
         return await self._open.consumer.submit(
-            lambda step: consume.claim(step, queue, limit, worker=worker, lease=lease)
+            partial(
+                consume.claim,
+                queue=queue,
+                limit=limit,
+                worker=worker,
+                lease=lease,
+                paces=self._paces[queue],
+            )
         )
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
@@ -153,7 +184,14 @@ class MySQLStore:
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         return await self._open.consumer.submit(
-            lambda step: consume.reclaim(step, queue, limit, worker=worker, lease=lease)
+            partial(
+                consume.reclaim,
+                queue=queue,
+                limit=limit,
+                worker=worker,
+                lease=lease,
+                paces=self._paces[queue],
+            )
         )
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
@@ -170,8 +208,11 @@ class MySQLStore:
         return await self._read(lambda step: inspect.lookup(step, ids))
 
     def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
-        with mapped_errors(), connections[self._alias].cursor() as cursor:
-            return inspect.lookup(Step.begin(cursor), ids)
+        def look() -> dict[str, Record]:
+            with mapped_errors(), connections[self._alias].cursor() as cursor:
+                return inspect.lookup(Step.begin(cursor), ids)
+
+        return look() if connections[self._alias].in_atomic_block else self._renewed(look)
 
     async def browse(
         self, queue: str, state: State, *, limit: int, cursor: str | None = None

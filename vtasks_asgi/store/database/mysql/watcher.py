@@ -6,6 +6,7 @@ from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.worker import Worker
+from vtasks_asgi.store.database.pace import Pace
 
 #: Seconds between two looks.
 WATCH_EVERY = 0.05
@@ -25,6 +26,7 @@ class Watcher:
         self._doorbell = doorbell
         self._worker = worker
         self._closed = False
+        self._pace = Pace()
         self._pause = threading.Event()
         self._thread = threading.Thread(
             target=self._watch, name=f"vtasks-watch-{alias}", daemon=True
@@ -34,13 +36,16 @@ class Watcher:
         """Begin to watch."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop watching; blocks for a moment."""
+    def finish(self) -> None:
+        """Stop watching."""
         self._closed = True
         self._pause.set()
         self._doorbell.somebody.set()
+
+    def join(self, timeout: float) -> None:
+        """Wait for that."""
         if self._thread.is_alive():
-            self._thread.join(timeout=5)
+            self._thread.join(timeout)
 
     def _watch(self) -> None:
         seen: int | None = None
@@ -59,6 +64,10 @@ class Watcher:
             self._pause.wait(WATCH_EVERY)
 
     def _look(self, step: Step) -> tuple[int | None, bool]:
-        queues = list(self._doorbell.waited_for())
         [(newest,)] = step.rows(_NEWEST)
-        return newest, bool(queues and step.rows(_READY, queues)[0][0])
+        queues = list(self._doorbell.waited_for())
+        ready = False
+        if queues and self._pace.begin():
+            ready = bool(step.rows(_READY, queues)[0][0])
+            self._pace.end()
+        return newest, ready

@@ -5,6 +5,7 @@
 -- Returns: id, score of each; their bodies; metas (empty when no message has one); histories (the
 --   same); next due time in seconds from now or ''
 -- Invariant: what is taken has an entry in own and in lease, and is in no other set.
+-- INCLUDE: lib_place
 local READY, SCHED, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local OWN, LEASE, SEQ, IDLE = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local CHUNK, CHUNKS = 1000, 4
@@ -19,8 +20,7 @@ local function promote()
   local metas, ready = redis.call('HMGET', M, unpack(due)), {}
   for i, id in ipairs(due) do
     local meta = metas[i]
-    ready[2 * i - 1] = meta and #meta >= 24 and struct.unpack('>d', meta, 9)
-      or redis.call('INCR', SEQ)
+    ready[2 * i - 1] = sound_place(meta and #meta >= 24 and struct.unpack('>d', meta, 9), SEQ)
     ready[2 * i] = id
   end
   redis.call('ZADD', READY, unpack(ready))
@@ -45,7 +45,7 @@ if #taken == 0 then
 end
 
 local head = ARGV[3] .. stamp .. struct.pack('>H', #ARGV[4]) .. ARGV[4]
-local expiry = now + ARGV[2]
+local expiry = string.format('%.17g', now + ARGV[2]) -- once, and not for each message
 local ids, own, lease = {}, {}, {}
 for i = 1, #taken / 2 do
   local id = taken[2 * i - 1]

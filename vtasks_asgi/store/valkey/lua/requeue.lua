@@ -5,6 +5,7 @@
 -- Returns: how many were dead letters, and not kept dead because another message has their key
 -- Invariant: attempts, crashes and history start anew.
 -- INCLUDE: lib_unique
+-- INCLUDE: lib_place
 local DEAD, T, F, H, M, READY = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local SEQ, U, DONE, IDLE = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local time = redis.call('TIME')
@@ -22,7 +23,8 @@ for _, id in ipairs(ARGV) do
     local holder = unique ~= '' and take_key(U, T, DEAD, DONE, unique, id, now, 0)
     if not holder then
       local body = redis.call('HGET', T, id) or ''
-      local place = math.floor(score / 2 ^ 45) * 2 ^ 45 + redis.call('INCR', SEQ)
+      local band = math.floor(sound_place(score, SEQ) / 2 ^ 45) * 2 ^ 45
+      local place = band + redis.call('INCR', SEQ)
       redis.call('ZREM', DEAD, id)
       redis.call('HDEL', F, id)
       redis.call('HDEL', H, id)
