@@ -19,7 +19,9 @@ LEASE = 2.0
 RESCUES = 2
 SIZE = 10
 QUEUE = f'{{"b": {{"count": {SIZE}, "timeout": 0.2}}}}'
-CALLS: list[Any] = [["nap_many", [0.3]], ["doze_many", [0.3]]]
+CALLS: list[Any] = [["nap_many", [0.1]], ["doze_many", [0.1]]]
+#: Seconds until the last of those hit has run again, for they run one by one.
+BOUND = 40.0
 
 
 def most_at_once(it: Project) -> int:
@@ -31,7 +33,7 @@ def most_at_once(it: Project) -> int:
 def test_kill_9_under_a_continuous_feed_loses_nothing(tmp_path: Path, broker: Broker) -> None:
     options: dict[str, Any] = {"VTASKS_LEASE": LEASE, "VTASKS_BATCH_QUEUES": QUEUE}
     with project(tmp_path, broker, MUTANT="hasty", **options) as it:
-        verdict = kill_repeatedly(it, 3, calls=CALLS, queue="b", every=0.01)
+        verdict = kill_repeatedly(it, 3, calls=CALLS, queue="b", every=0.01, bound=BOUND)
         assert verdict.word is Word.KEPT, verdict
         assert most_at_once(it) > 2, "no batch was more than a single message"
         assert it.rows("deadletter") == []

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.runtime.collect_world import QUEUE, World
-from tests.runtime.helpers import Gated, turns
+from tests.runtime.helpers import DONE, Gated, turns
 from tests.runtime.virtual_time import VirtualLoop
+from vtasks_asgi.core.outcome import Outcome
 from vtasks_asgi.runtime.collect import LOOK_PAUSE, SHARE_AFTER
-from vtasks_asgi.store.base import State
+from vtasks_asgi.store.base import Claim, State
 
 TIMEOUT = 5.0
 
@@ -344,18 +345,19 @@ async def test_messages_whose_worker_vanished_run_alone_one_after_the_other() ->
     world, gate = World(), Gated()
     worker = await world.worker(work=gate, count=5, slots=2)
     suspects = await world.crashed(3)
-    fresh = await world.push(5)
     async with worker.alive():
-        for number, suspect in enumerate(suspects, 1):
+        for number in range(1, 4):
             await worker.script.until_batches(number)
-            await asyncio.sleep(60.0)
+            await world.push(5)
+            await asyncio.sleep(5.0)
+            [suspect] = worker.script.batches[-1]
             in_hand = {each.claim.id for each in worker.executions.in_hand()}
-            assert in_hand == {suspect}, "it would take others with it if it crashed again"
+            assert in_hand == {suspect.id}, "it would take others with it if it crashed again"
+            await world.memory.purge(QUEUE, State.READY)
             gate.release()
-        gate.release(5)
-        await worker.script.until_ended(8)
-    assert worker.sizes == [1, 1, 1, 5]
-    assert [claim.id for claim in worker.script.batches[3]] == fresh
+        await worker.script.until_ended(3)
+    assert {claim.id for claim in worker.script.began} == set(suspects)
+    assert worker.sizes == [1, 1, 1]
 
 
 async def test_a_suspect_waits_until_the_batches_of_its_queue_have_ended() -> None:
@@ -373,6 +375,36 @@ async def test_a_suspect_waits_until_the_batches_of_its_queue_have_ended() -> No
         assert [claim.id for claim in worker.script.batches[1]] == [suspect]
         gate.release()
         await worker.script.until_ended(3)
+
+
+async def slowly(claim: Claim) -> Outcome:
+    await asyncio.sleep(1.0)
+    return DONE
+
+
+async def test_others_do_not_wait_until_all_suspects_have_run() -> None:
+    world = World()
+    worker = await world.worker(work=slowly, count=5)
+    await world.crashed(40)
+    fresh = await world.push(10)
+    async with worker.alive():
+        await asyncio.sleep(60.0)
+        assert worker.sizes.count(5) == 2
+        assert 20 <= worker.sizes.count(1) < 40, "half of the time"
+        assert {record.state for record in await world.records(fresh)} == {State.DONE}
+        await asyncio.sleep(60.0)
+        assert worker.sizes.count(1) == 40
+
+
+async def test_giving_way_to_suspects_does_not_put_off_the_timeout() -> None:
+    world = World()
+    worker = await world.worker(work=slowly)
+    suspects = await world.crashed(30)
+    await world.push()
+    async with worker.alive():
+        while all(b[0].id in suspects for b in worker.script.batches):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        assert TIMEOUT < now() < TIMEOUT + 5.0
 
 
 async def test_workers_do_not_take_suspects_from_each_other_for_ever() -> None:

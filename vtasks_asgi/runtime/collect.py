@@ -7,7 +7,7 @@ when the collector is cancelled or fails.
 import asyncio
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from vtasks_asgi.core.batch import Batch
@@ -18,6 +18,7 @@ from vtasks_asgi.runtime.claim import Claimer
 from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
+from vtasks_asgi.runtime.lone import LoneRuns
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.suspects import SUSPECTED_AFTER, Suspects
@@ -63,9 +64,10 @@ class Collector:
         self.last_round = self._claimer.last_round
         self._calming = False
         self._held: list[Claim] = []
-        self._since = math.inf  # when the first of them was claimed
+        self._since = math.inf  # when the first of this batch was claimed
         self._running: set[asyncio.Task[None]] = set()
-        #: The last look has found messages whose worker vanished.
+        self._lone = LoneRuns(executions, clock)
+        #: The last look has found a message whose worker vanished, and that may run now.
         self._wary = False
 
     @property
@@ -87,18 +89,19 @@ class Collector:
         """Hold a batch, or a single message that has to run alone."""
         if self._wary:
             await self._calm()
-        room = 1 if self._wary else self._batch.count
         while True:
-            next_due = await self._look(room)
+            next_due = await self._look(self._batch.count - len(self._held))
             if self._wary or self._enough:
                 return
             await self._wait(next_due)
-            self._held = [claim for claim in self._held if self._executions.holds(claim)]
-            room = self._batch.count - len(self._held)
+            left = [claim for claim in self._held if self._executions.holds(claim)]
+            if self._held and not left:
+                self._since = math.inf
+            self._held = left
 
     @property
     def _age(self) -> float:
-        """Seconds since the first message was claimed, if any is held."""
+        """Seconds since the first message of this batch was claimed, if any is held."""
         return self._clock.monotonic() - self._since if self._held else 0.0
 
     @property
@@ -119,17 +122,32 @@ class Collector:
             self._executions.release(claims)
             return claimed.next_due
         suspects = [claim for claim in claims if claim.crashes]
-        self._wary = bool(suspects)
-        if suspects:
+        others = [claim for claim in claims if not claim.crashes]
+        self._wary = bool(suspects) and self._lone.due
+        if self._wary:
             self._let_go()
-            alone = None if self._running else suspects[0]
-            self._executions.release(claim for claim in claims if claim is not alone)
-            claims = [alone] if alone else []
-        if claims and not self._held:
-            self._since = self._clock.monotonic()
+            self._executions.release(others)
+            self._hold_alone(suspects)
+        else:
+            self._lone.put_off(suspects)
+            self._hold(others)
+        return claimed.next_due
+
+    def _hold(self, claims: Sequence[Claim]) -> None:
+        if claims:
+            self._since = min(self._since, self._clock.monotonic())
         self._executions.keep(claims)
         self._held += claims
-        return claimed.next_due
+
+    def _hold_alone(self, suspects: Sequence[Claim]) -> None:
+        """The first of them, unless batches run: then once these have ended."""
+        if self._running:
+            self._executions.release(suspects)
+            return
+        self._lone.put_off(suspects[1:], first=1)
+        self._lone.begin()
+        self._executions.keep(suspects[:1])
+        self._held = [suspects[0]]
 
     async def _wait(self, next_due: float | None) -> None:
         """Until it is worth looking again."""
@@ -138,6 +156,7 @@ class Collector:
             left += SHARE_AFTER
         if left <= 0:
             self._let_go()
+            self._since = math.inf
             await asyncio.sleep(random.random() * self._poll)
             return
         if self._held:
@@ -160,6 +179,7 @@ class Collector:
             await self._settler.flush(SETTLE_TIMEOUT)
         finally:
             self._calming = False
+        self._lone.end()
 
     async def _start(self) -> None:
         for group in groups(self._batch, self._held):
@@ -171,6 +191,8 @@ class Collector:
                 await self.slots.wait_free()
                 self._begin(group)
         self._held = []
+        if not self._wary:
+            self._since = math.inf
 
     def _begin(self, group: list[Claim]) -> None:
         if task := self._executions.begin_batch(self._batch, group, self.slots):

@@ -181,10 +181,10 @@ class Executions:
             execution.over = True
             self._settler.put(Settlement(execution.claim, outcome))
 
-    def release(self, claims: Iterable[Claim]) -> None:
-        """Give back claims that were never started."""
+    def release(self, claims: Iterable[Claim], delay: float = 0.0) -> None:
+        """Give back claims that were never started, for ``delay`` seconds from now or later."""
         for claim in claims:
-            self._settler.put(Settlement(claim, Release()))
+            self._settler.put(Settlement(claim, Release(delay)))
 
     def let_go(self, claims: Iterable[Claim]) -> None:
         """Give back those that are held and were not started."""
