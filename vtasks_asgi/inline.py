@@ -95,7 +95,8 @@ class Inline:
         Raises:
             ConfigurationError: a task is not registered; all is as it was.
         """
-        calls = [g for portion in batched(claims, batch.count) for g in groups(batch, portion)]
+        portions = batched(claims, batch.count)
+        calls = [group for portion in portions for group in await groups(batch, portion)]
         names = [batch.task or task_of(group[0]) for group in calls]
         if unknown := [name for name in names if name and registry.find(name) is None]:
             await self._store.settle([Settlement(claim, Release()) for claim in claims])

@@ -20,6 +20,7 @@ from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
 from vtasks_asgi.runtime.lone import LoneRuns
 from vtasks_asgi.runtime.settle import Settler
+from vtasks_asgi.runtime.slices import Slices
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.suspects import SUSPECTED_AFTER, Suspects
 from vtasks_asgi.store.base import RESOLUTION, Claim, Store
@@ -182,7 +183,7 @@ class Collector:
         self._lone.end()
 
     async def _start(self) -> None:
-        for group in groups(self._batch, self._held):
+        for group in await groups(self._batch, self._held):
             if group[0].crashes >= SUSPECTED_AFTER:
                 self._held = []  # or it would be let go of as well
                 await self._suspects.alone(partial(self._begin, group), lambda: not self._running)
@@ -200,12 +201,14 @@ class Collector:
             task.add_done_callback(self._running.discard)
 
 
-def groups(batch: Batch, claims: Iterable[Claim]) -> list[list[Claim]]:
+async def groups(batch: Batch, claims: Iterable[Claim]) -> list[list[Claim]]:
     """The calls that run these: one a task, and one for each whose worker has vanished before."""
     calls: dict[str | tuple[str], list[Claim]] = {}
+    slices = Slices()
     for claim in claims:
         key = (claim.id,) if claim.crashes else batch.task or task_of(claim)
         calls.setdefault(key, []).append(claim)
+        await slices.rest()
     return list(calls.values())
 
 
