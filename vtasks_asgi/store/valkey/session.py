@@ -27,7 +27,7 @@ class Session:
         self._client = client
         self.call = client.call
         self.doorbell = Doorbell(bell, names, partial(client.subscription, names.queues_slot))
-        self.pusher = Pusher(client.call, names, registry, bell)
+        self.pusher = Pusher(client, names, registry, bell)
         self._watch: PrimaryWatch | None = None
         self.ticker = Ticker(client.call, names, self.pusher, bell)
 
