@@ -10,8 +10,8 @@ from secrets import token_hex
 from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Claimed, Settled, Settlement
 from vtasks_asgi.store.database.mysql import unique
-from vtasks_asgi.store.database.mysql.pace import Paces
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
+from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
 
 _FROM = "FROM vtasks_message FORCE INDEX (vtasks_message_turn)"
