@@ -15,7 +15,7 @@ from typing import Any
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import Receipt, by_queue
-from vtasks_asgi.store.bell import Bell
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 from vtasks_asgi.store.valkey import commands, layout
 from vtasks_asgi.store.valkey.blocking import Blocking
@@ -52,11 +52,11 @@ class Registry:
 class Pusher:
     """The pushes of one loop. An error of one queue reaches only who pushed to it."""
 
-    def __init__(self, call: Call, names: Names, registry: Registry, bell: Bell) -> None:
+    def __init__(self, call: Call, names: Names, registry: Registry, doorbell: Doorbell) -> None:
         self._call = call
         self._names = names
         self._registry = registry
-        self._bell = bell
+        self._doorbell = doorbell
         self._groups: dict[str, GroupCommit[Parcel, Receipt]] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[list[Receipt]]] = set()
@@ -110,7 +110,7 @@ class Pusher:
             replies = [await self._call(requests[0])]
         else:
             replies = await asyncio.gather(*map(self._call, requests))
-        self._bell.ring({queue})
+        self._doorbell.ring({queue})
         return _receipts(chunks, replies)
 
     # -- for threads
@@ -152,7 +152,11 @@ class Pusher:
 
 
 def push_blocking(
-    blocking: Blocking, names: Names, registry: Registry, bell: Bell, messages: Sequence[Message]
+    blocking: Blocking,
+    names: Names,
+    registry: Registry,
+    doorbell: Doorbell,
+    messages: Sequence[Message],
 ) -> list[Receipt]:
     """Push on the blocking connection."""
     receipts: dict[str, list[Receipt]] = {}
@@ -163,7 +167,7 @@ def push_blocking(
         replies = blocking.calls(requests)
         if due is not None:
             registry.done(queue)
-        bell.ring({queue})
+        doorbell.ring({queue})
         receipts[queue] = _receipts(chunks, replies[-len(chunks) :])
     return in_order(messages, receipts)
 
