@@ -15,7 +15,7 @@ from typing import Any
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import Receipt, by_queue
-from vtasks_asgi.store.bell import Bell
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import Answer, GroupCommit
 from vtasks_asgi.store.valkey import commands, layout
 from vtasks_asgi.store.valkey.blocking import Blocking
@@ -53,12 +53,14 @@ class Registry:
 class Pusher:
     """The pushes of one loop. An error of one queue reaches only who pushed to it."""
 
-    def __init__(self, client: Client, names: Names, registry: Registry, bell: Bell) -> None:
+    def __init__(
+        self, client: Client, names: Names, registry: Registry, doorbell: Doorbell
+    ) -> None:
         self._client = client
         self._call = client.call
         self._names = names
         self._registry = registry
-        self._bell = bell
+        self._doorbell = doorbell
         self._groups: dict[str, GroupCommit[Parcel, Receipt]] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[list[Receipt]]] = set()
@@ -118,7 +120,7 @@ class Pusher:
         self, queue: str, parcels: list[Parcel], answer: Answer[Receipt], reply: Any
     ) -> None:
         if not isinstance(reply, Exception):
-            self._bell.ring({queue})
+            self._doorbell.ring({queue})
             answer(commands.receipts(parcels, reply))
         elif isinstance(reply, StoreUnavailable):
             answer(reply)
@@ -143,7 +145,7 @@ class Pusher:
             replies = [await self._call(requests[0])]
         else:
             replies = await asyncio.gather(*map(self._call, requests))
-        self._bell.ring({queue})
+        self._doorbell.ring({queue})
         return _receipts(chunks, replies)
 
     # -- for threads
@@ -185,7 +187,11 @@ class Pusher:
 
 
 def push_blocking(
-    blocking: Blocking, names: Names, registry: Registry, bell: Bell, messages: Sequence[Message]
+    blocking: Blocking,
+    names: Names,
+    registry: Registry,
+    doorbell: Doorbell,
+    messages: Sequence[Message],
 ) -> list[Receipt]:
     """Push on the blocking connection."""
     receipts: dict[str, list[Receipt]] = {}
@@ -196,7 +202,7 @@ def push_blocking(
         replies = blocking.calls(requests)
         if due is not None:
             registry.done(queue)
-        bell.ring({queue})
+        doorbell.ring({queue})
         receipts[queue] = _receipts(chunks, replies[-len(chunks) :])
     return in_order(messages, receipts)
 

@@ -27,13 +27,13 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.mysql import consume, inspect, push
 from vtasks_asgi.store.database.mysql.link import mapped_errors
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.watcher import Watcher
 from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
 from vtasks_asgi.store.database.pace import Paces
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
 #: Seconds that closing waits for a server which does not answer.

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from vtasks_asgi.core.errors import StoreError
-from vtasks_asgi.store.bell import Bell
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.valkey.keys import Names
 from vtasks_asgi.store.valkey.link import Link
 from vtasks_asgi.store.valkey.wire import pack
@@ -23,14 +23,14 @@ PING_EVERY = 5.0
 type Subscribe = Callable[[Callable[[Any], None]], Awaitable[Link]]
 
 
-class Doorbell:
-    """``watch`` the queues somebody waits for; ``bell`` rings for them.
+class Subscription:
+    """``watch`` the queues somebody waits for; ``doorbell`` rings for them.
 
     ``dial`` makes the connection, given who hears what it is told.
     """
 
-    def __init__(self, bell: Bell, names: Names, dial: Subscribe) -> None:
-        self._bell = bell
+    def __init__(self, doorbell: Doorbell, names: Names, dial: Subscribe) -> None:
+        self._doorbell = doorbell
         self._names = names
         self._dial = dial
         self._queues: dict[bytes, str] = {}
@@ -71,7 +71,7 @@ class Doorbell:
             queue = self._queues.get(told[1])
             if queue is not None:
                 # Also when a subscription has just begun: what came before it was not heard.
-                self._bell.ring({queue})
+                self._doorbell.ring({queue})
 
     async def _keep(self) -> None:
         pause = AGAIN_FIRST
