@@ -61,6 +61,7 @@ def assemble(
         result_ttl=chosen.result_ttl,
         max_rescues=settings.max_rescues,
         max_result=chosen.max_payload,
+        joint=chosen.joint(store),
     )
     cron = None
     if entries:

@@ -80,6 +80,7 @@ class Inline:
             result_ttl=backend.result_ttl,
             max_rescues=options().max_rescues,
             max_result=backend.max_payload,
+            joint=backend.joint(None),
             now=now,
         )
 

@@ -25,6 +25,7 @@ from vtasks_asgi.core.errors import (
 )
 from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, dump_history
 from vtasks_asgi.crew import Crew
+from vtasks_asgi.joint import Joint, Undone
 from vtasks_asgi.registry import Registered
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.supervise import asked_to_end
@@ -85,6 +86,7 @@ class Invoker:
         result_ttl: seconds results are kept unless task or message say otherwise.
         max_rescues: crashes a message survives unless its task says otherwise.
         max_result: bytes a return value may take, encoded.
+        joint: runs transactional tasks; None where the messages are in no database.
         now: the time, in epoch seconds.
     """
 
@@ -98,6 +100,7 @@ class Invoker:
         result_ttl: float,
         max_rescues: int,
         max_result: int,
+        joint: Joint | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._alias = alias
@@ -107,6 +110,7 @@ class Invoker:
         self._result_ttl = result_ttl
         self._max_rescues = max_rescues
         self._max_result = max_result
+        self._joint = joint or Joint(None)
         self._now = now
         self._lanes = lanes.Lanes()
         self._crew = Crew()
@@ -181,9 +185,12 @@ class Invoker:
         try:
             if known.is_async:
                 value = await known.task.func(*_arguments(run), **kwargs)
+                outcome = self._success(run, value)
             else:
-                value = await self._crew.run(partial(known.task.func, *_arguments(run), **kwargs))
-            outcome = self._success(run, value)
+                call = partial(known.task.func, *_arguments(run), **kwargs)
+                outcome = await self._in_thread(run, call)
+        except Undone as undone:
+            return Release(undone.pause)
         except BaseException as error:
             # The runtime cancels for reasons of its own; a task that cancels itself just fails.
             if isinstance(error, asyncio.CancelledError) and asked_to_end():
@@ -196,6 +203,12 @@ class Invoker:
             if signals.wanted(task_finished):
                 await signals.asend(task_finished, self._sender, run.result)
         return outcome
+
+    async def _in_thread(self, run: _Run, call: Callable[[], Any]) -> Done:
+        if not run.known.task.transactional:
+            return self._success(run, await self._crew.run(call))
+        together = partial(self._joint.run, run.claim, lambda: self._success(run, call()))
+        return await self._crew.run(together)
 
     def _success(self, run: _Run, value: Any) -> Done:
         ttl = run.call.result_ttl

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.envelope import decode
 from vtasks_asgi.core.errors import MessageUndecodable
-from vtasks_asgi.core.outcome import Outcome, Release
+from vtasks_asgi.core.outcome import Done, Outcome, Release
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.store.base import Claim, Settlement
@@ -120,8 +120,12 @@ class Executions:
         self._decide(execution, outcome)
 
     def _decide(self, execution: Execution, outcome: Outcome) -> None:
-        if not execution.over:
-            execution.over = True
+        if execution.over:
+            return
+        execution.over = True
+        if isinstance(outcome, Done) and outcome.recorded:
+            self.settled(execution.claim)
+        else:
             self._settler.put(Settlement(execution.claim, outcome))
 
     def release(self, claims: Iterable[Claim]) -> None:
