@@ -1,7 +1,7 @@
 """All scenarios, in the order they are run and printed."""
 
 from benchmarks.scenario import Scenario
-from benchmarks.scenarios import crowd, enqueue, http, latency, memory, process, wrapper
+from benchmarks.scenarios import batch, crowd, enqueue, http, latency, memory, process, wrapper
 
 SCENARIOS: tuple[Scenario, ...] = (
     process.SCENARIO,
@@ -11,4 +11,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     wrapper.SCENARIO,
     memory.SCENARIO,
     crowd.SCENARIO,
+    batch.SCENARIO,
 )
