@@ -1,0 +1,25 @@
+"""dj-queue as its documentation has it, in one process (``--mode async``).
+
+``preserve_finished_jobs`` is whether results are kept, for a day if so.
+"""
+
+import os
+
+from benchmarks.sides.common import *  # noqa: F403
+from benchmarks.sides.common import RESULTS
+
+INSTALLED_APPS = ["dj_queue"]
+DATABASE_ROUTERS = ["dj_queue.routers.DjQueueRouter"]
+TASKS = {
+    "default": {
+        "BACKEND": "dj_queue.backend.DjQueueBackend",
+        "QUEUES": [],
+        "OPTIONS": {
+            "mode": "async",
+            "preserve_finished_jobs": RESULTS,
+            "workers": [
+                {"queues": ["default"], "threads": int(os.environ.get("BENCH_CONCURRENCY", "3"))}
+            ],
+        },
+    }
+}
