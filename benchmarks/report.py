@@ -11,6 +11,8 @@ from benchmarks.stats import Spread
 
 #: What the harness adds to every sample.
 OTHERS = Metric("others", "% of the machine used by other processes")
+#: In tables, where a side was not measured.
+NOTHING = "\N{EN DASH}"
 
 
 def table(machine: dict[str, str], outcomes: Sequence[Outcome], *, smoke: bool) -> str:
@@ -92,7 +94,7 @@ def _store(store: str, outcomes: Sequence[Outcome]) -> str:
         for metric in outcome.scenario.metrics:
             cells = [_cell(outcome, side, metric) for side in sides]
             bounds = [_bound(t) for t in outcome.scenario.targets if t.metric == metric.name]
-            if set(cells) != {"–"}:
+            if set(cells) != {NOTHING}:
                 title = f"`{outcome.scenario.name}`, {metric.unit or metric.name}"
                 lines.append(_line([title, *cells, "; ".join(bounds)]))
     return "\n".join([*lines, ""])
@@ -101,7 +103,7 @@ def _store(store: str, outcomes: Sequence[Outcome]) -> str:
 def _cell(outcome: Outcome, name: str, metric: Metric) -> str:
     found = outcome.spread(name, metric.name)
     if found is None:
-        return "–"
+        return NOTHING
     side = next(side for side in outcome.scenario.sides if side.name == name)
     against = _against(outcome, side, metric)
     return f"{found.median:,.{metric.digits}f}" + (f" ({against.median:.3g} x)" if against else "")

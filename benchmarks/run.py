@@ -19,7 +19,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import harness, machine, report  # noqa: E402
 from benchmarks.bench import Bench  # noqa: E402
-from benchmarks.engines import ENGINES, Engine  # noqa: E402
+from benchmarks.engines import ENGINES  # noqa: E402
+from benchmarks.engines.engine import Engine  # noqa: E402
 from benchmarks.outcome import Outcome  # noqa: E402
 from benchmarks.scenario import Scenario  # noqa: E402
 from benchmarks.scenarios import SCENARIOS  # noqa: E402
@@ -64,7 +65,7 @@ def chosen(options: argparse.Namespace, store: str) -> Iterator[Scenario]:
 
 async def measure(options: argparse.Namespace, engine: Engine, workdir: Path) -> list[Outcome]:
     """All that was asked for on one engine."""
-    bench = Bench(workdir, engine, patience=30.0 if options.smoke else 300.0)
+    bench = Bench(workdir, engine, patience=60.0 if options.smoke else 300.0)
     rounds = options.rounds or (1 if options.smoke else 3)
     outcomes = []
     for scenario in chosen(options, engine.name):

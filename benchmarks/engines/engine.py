@@ -23,6 +23,7 @@ class Engine(ABC):
     def __enter__(self) -> Self:
         return self
 
+    @abstractmethod
     def __exit__(self, *_: object) -> None:
         """Stop what runs and remove what was written."""
 
@@ -45,7 +46,7 @@ class Engine(ABC):
     def discard(self, place: str) -> None:
         """Forget a place."""
 
-    def settle(self, place: str) -> None:
+    def settle(self, place: str) -> None:  # noqa: B027 - most have nothing to do
         """Do now what the server does by itself within minutes of many writes."""
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """Valkey: a place is one of a server's numbered databases."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import valkey
@@ -17,6 +17,7 @@ UNFINISHED = {
     "rq": ("rq:queue:default", "rq:wip:default"),
     "saq": ("saq:default:incomplete",),
 }
+COUNTING = {b"list": "LLEN", b"zset": "ZCARD", b"hash": "HLEN", b"set": "SCARD"}
 PLACES = 200
 
 
@@ -32,7 +33,11 @@ class Valkey(Served[Server]):
         self._free = [str(number) for number in reversed(range(PLACES))]
 
     def make(self) -> Server:
-        config = {"appendfsync": "everysec", "auto-aof-rewrite-percentage": 0, "databases": PLACES}
+        config: dict[str, str | int] = {
+            "appendfsync": "everysec",
+            "auto-aof-rewrite-percentage": 0,
+            "databases": PLACES,
+        }
         return Server(config=config)
 
     @property
@@ -89,11 +94,6 @@ def _matching(client: valkey.Valkey, pattern: str) -> list[bytes]:
 
 
 def _entries(client: valkey.Valkey, key: bytes) -> int:
-    lengths: dict[bytes, Callable[[bytes], Any]] = {
-        b"list": client.llen,
-        b"zset": client.zcard,
-        b"hash": client.hlen,
-        b"set": client.scard,
-    }
-    kind = client.type(key)
-    return int(lengths[kind](key)) if kind != b"none" else 0
+    asking: Any = client
+    kind = asking.type(key)
+    return int(asking.execute_command(COUNTING[kind], key)) if kind in COUNTING else 0

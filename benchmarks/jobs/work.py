@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from benchmarks.jobs.cpu import cpu_seconds
-from benchmarks.processes import total
+from benchmarks.processes import memory, tree
 from benchmarks.sides.base import Side
 from benchmarks.sides.ledger import ledger
 
@@ -20,6 +20,12 @@ async def main(side: Side, params: dict[str, Any]) -> dict[str, Any]:
     async with side.worker(params["concurrency"]):
         await done.wait()
         cpu = cpu_seconds() - cpu
-        memory = total(os.getpid())["rss"]
+        rss = _memory()
     times = {"seconds": ledger.last - begin, "busy": ledger.last - ledger.first}
-    return ledger.counts() | times | {"cpu": cpu, "rss": memory}
+    return ledger.counts() | times | {"cpu": cpu, "rss": rss}
+
+
+def _memory() -> float:
+    """MiB of the worker: of this process, unless the package has processes of its own."""
+    this, *others = tree(os.getpid())
+    return sum(memory(pid)["rss"] for pid in others or [this])

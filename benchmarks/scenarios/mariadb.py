@@ -12,8 +12,8 @@ from benchmarks.catalogue import (
 )
 from benchmarks.measures import process
 from benchmarks.scenario import Scenario, Target, counts
+from benchmarks.scenarios.postgres import CONCURRENCY, threaded
 
-CONCURRENCY = 100
 KEPT, BARE = needing("vtasks_asgi.store.database.mysql", OURS, OURS_BARE)
 PEERS = (VTASKS, OX, DJ_QUEUE, DJ_QUEUE_RESULTS, TASKS_DB)
 
@@ -24,7 +24,7 @@ SCENARIOS = (
         measure=process.measure("noop", CONCURRENCY),
         sides=(*PEERS, BARE, KEPT),
         metrics=process.METRICS,
-        sizes=counts(vtasks=600, ox=300, dj_queue=300, tasks_db=300, ours=40_000),
+        sizes=threaded(counts(vtasks=600, ox=300, dj_queue=300, tasks_db=300, ours=40_000)),
         smoke=counts(vtasks=30, ours=1_000),
         peers=PEERS,
         targets=(Target("rate", 15.0, at_least=True, ratio=True),),

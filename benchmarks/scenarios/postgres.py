@@ -1,5 +1,7 @@
 """What is measured on PostgreSQL: a queue in the database that is there anyway."""
 
+from collections.abc import Mapping
+
 from benchmarks.catalogue import (
     DJ_QUEUE,
     DJ_QUEUE_RESULTS,
@@ -16,9 +18,20 @@ from benchmarks.measures import bloat, claims, enqueue, latency, process
 from benchmarks.scenario import Scenario, Sizes, Target, counts
 
 CONCURRENCY = 100
+#: Threads of those that have threads: what they were fastest with. One has none.
+THREADS = {"ox": 20, "dj_queue": 10, "tasks_db": 1}
 KEPT, BARE = needing("vtasks_asgi.store.database.postgres", OURS, OURS_BARE)
 PEERS = (VTASKS, OX, DJ_QUEUE, TASKS_DB, PROCRASTINATE)
 ALL = (*PEERS, DJ_QUEUE_RESULTS, PROCRASTINATE_RESULTS)
+
+
+def threaded(sizes: Mapping[str, Sizes]) -> dict[str, Sizes]:
+    """The same sizes with the concurrency of those that do not take so much."""
+    return {
+        package: {**size, "concurrency": THREADS.get(package, CONCURRENCY)}
+        for package, size in sizes.items()
+    }
+
 
 #: Most peers look every second when they are idle; the pauses outlast that.
 PEER_PACE: Sizes = {"count": 12, "gap": (1.2, 2.2)}
@@ -68,10 +81,12 @@ SCENARIOS = (
         measure=process.measure("noop", CONCURRENCY),
         sides=(*ALL, BARE, KEPT),
         metrics=(*process.METRICS, process.WAL),
-        sizes=counts(
-            vtasks=800, ox=400, dj_queue=400, tasks_db=400, procrastinate=800, ours=150_000
+        sizes=threaded(
+            counts(vtasks=800, ox=600, dj_queue=500, tasks_db=400, procrastinate=500, ours=150_000)
         ),
-        smoke=counts(vtasks=30, ox=30, dj_queue=30, tasks_db=30, procrastinate=30, ours=1_000),
+        smoke=threaded(
+            counts(vtasks=30, ox=30, dj_queue=30, tasks_db=30, procrastinate=30, ours=1_000)
+        ),
         peers=ALL,
         targets=(
             Target("rate", 70.0, at_least=True, ratio=True, side=BARE.name),
@@ -84,10 +99,12 @@ SCENARIOS = (
         measure=latency.other_process,
         sides=(*PEERS, KEPT),
         metrics=latency.METRICS,
-        sizes={
-            **{side.package: PEER_PACE for side in PEERS},
-            "ours": {"count": 70, "gap": (0.3, 0.7)},
-        },
+        sizes=threaded(
+            {
+                **{side.package: PEER_PACE for side in PEERS},
+                "ours": {"count": 70, "gap": (0.3, 0.7)},
+            }
+        ),
         smoke={"ours": {"count": 5, "gap": (0.02, 0.1)}},
         peers=PEERS,
         targets=(Target("median", 5.0, at_least=False),),

@@ -2,7 +2,7 @@
 
 from benchmarks.catalogue import OURS, OURS_BARE, OURS_LOGGED, VTASKS
 from benchmarks.measures import crowd, enqueue, http, latency, memory, process, wrapper
-from benchmarks.scenario import Scenario, Target, counts
+from benchmarks.scenario import Scenario, Sizes, Target, counts
 from benchmarks.side import Side
 
 CONCURRENCY = 100
@@ -14,10 +14,7 @@ PACES = {
     "vtasks": {"count": 25, "gap": (1.5, 2.5)},
     "ours": {"count": 70, "gap": (0.3, 0.7)},
 }
-QUICK = {
-    "vtasks": {"count": 2, "gap": (0.2, 0.4)},
-    "ours": {"count": 5, "gap": (0.02, 0.1)},
-}
+QUICK: dict[str, Sizes] = {"ours": {"count": 5, "gap": (0.02, 0.1)}}
 WRAPPED = {
     "trivial": {"count": 500, "blocks": 300},
     "django": {"count": 10, "blocks": 800},
@@ -42,8 +39,8 @@ SCENARIOS = (
         measure=enqueue.one_by_one,
         sides=(VTASKS, OURS, OURS_BARE),
         metrics=enqueue.METRICS,
-        sizes=counts(vtasks=3_000, ours=50_000, also={"coroutines": 100}),
-        smoke=counts(vtasks=200, ours=1_000, also={"coroutines": 100}),
+        sizes=counts({"coroutines": 100}, vtasks=3_000, ours=50_000),
+        smoke=counts({"coroutines": 100}, ours=1_000),
         peers=PEERS,
         targets=(Target("rate", 15.0, at_least=True, ratio=True),),
     ),
@@ -53,8 +50,8 @@ SCENARIOS = (
         measure=enqueue.one_by_one,
         sides=(VTASKS, OURS),
         metrics=enqueue.METRICS,
-        sizes=counts(vtasks=2_000, ours=5_000, also={"coroutines": 1}),
-        smoke=counts(vtasks=100, ours=100, also={"coroutines": 1}),
+        sizes=counts({"coroutines": 1}, vtasks=2_000, ours=5_000),
+        smoke=counts({"coroutines": 1}, ours=100),
         peers=PEERS,
         targets=(Target("rate", 2.5, at_least=True, ratio=True),),
     ),
@@ -87,8 +84,8 @@ SCENARIOS = (
         measure=http.measure,
         sides=(VTASKS, OURS),
         metrics=http.METRICS,
-        sizes=counts(vtasks=4_000, ours=250_000, also={"warmup": 1.0, "seconds": 8.0}),
-        smoke=counts(vtasks=300, ours=20_000, also={"warmup": 0.2, "seconds": 0.5}),
+        sizes=counts({"warmup": 1.0, "seconds": 8.0}, vtasks=4_000, ours=250_000),
+        smoke=counts({"warmup": 0.2, "seconds": 0.5}, ours=20_000),
         peers=PEERS,
         targets=(
             Target("slowdown", 2.5, at_least=False),
@@ -102,7 +99,7 @@ SCENARIOS = (
         sides=(VTASKS, OURS),
         metrics=wrapper.METRICS,
         sizes={"vtasks": WRAPPED, "ours": WRAPPED},
-        smoke={"vtasks": WRAPPED_QUICK, "ours": WRAPPED_QUICK},
+        smoke={"ours": WRAPPED_QUICK},
     ),
     Scenario(
         name="memory-idle",
@@ -111,7 +108,7 @@ SCENARIOS = (
         sides=(VTASKS, OURS, TWIN),
         metrics=memory.METRICS,
         sizes={"vtasks": {"settle": 6.0}, "ours": {"settle": 6.0}},
-        smoke={"vtasks": {"settle": 0.5}, "ours": {"settle": 0.5}},
+        smoke={"ours": {"settle": 0.5}},
         peers=PEERS,
         targets=(Target("pss", 75.0, at_least=False),),
     ),
@@ -123,7 +120,7 @@ SCENARIOS = (
         sides=(VTASKS, OURS),
         metrics=crowd.METRICS,
         sizes=counts(vtasks=2_000, ours=60_000),
-        smoke=counts(vtasks=200, ours=1_000),
+        smoke=counts(ours=1_000),
         peers=PEERS,
     ),
 )

@@ -6,6 +6,7 @@ Packages with decorators of their own decorate the functions within: ``noop.func
 import asyncio
 import inspect
 import time
+from typing import Any
 
 from django.tasks import Task, task
 
@@ -51,7 +52,7 @@ async def beat() -> None:
     """For a schedule: nothing at all."""
 
 
-TASKS: dict[str, Task] = {
+TASKS: dict[str, Task[..., Any]] = {
     each.func.__name__: each for each in (noop, sleep, sync_noop, sync_sleep, stamp)
 }
 

@@ -9,6 +9,7 @@ from django.tasks import task_backends
 
 from benchmarks.inprocess import lifespan
 from benchmarks.sides.base import Call
+from benchmarks.sides.dj_queue.settings import WORKER
 from benchmarks.sides.django_tasks import enqueue
 from benchmarks.sides.plain import wrap
 from benchmarks.sides.tasks import TASKS
@@ -25,5 +26,6 @@ async def enqueue_many(task: str, calls: Sequence[Call]) -> object:
 @asynccontextmanager
 async def worker(concurrency: int) -> AsyncIterator[None]:
     """Its embedded mode, around no application: worker, dispatcher and scheduler in threads."""
+    WORKER["threads"] = concurrency
     async with lifespan(DjQueueLifespan(None, forward_wrapped_lifespan=False)):
         yield

@@ -7,7 +7,7 @@ INSTALLED_APPS = ["vtasks_asgi", *([] if BROKER else ["vtasks_asgi.db"])]
 OPTIONS: dict[str, object] = {"RESULT_TTL": 3600.0 if RESULTS else 0.0}
 if BROKER:
     OPTIONS["BROKER_URL"] = BROKER
-TASKS = {
+TASKS: dict[str, dict[str, object]] = {
     "default": {
         "BACKEND": "vtasks_asgi.backends.valkey.ValkeyTaskBackend"
         if BROKER

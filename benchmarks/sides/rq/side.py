@@ -1,14 +1,15 @@
 """How django-tasks-rq is run: ``rqworker --job-class django_tasks_rq.Job``, a fork per task."""
 
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from django_rq.workers import get_worker
 
 from benchmarks.sides.django_tasks import enqueue
-from benchmarks.sides.ledger import ledger
+from benchmarks.sides.forked import in_child
 from benchmarks.sides.plain import wrap
-from benchmarks.sides.threaded import in_thread
 
 __all__ = ["enqueue", "enqueue_many", "worker", "wrap"]
 
@@ -16,14 +17,12 @@ __all__ = ["enqueue", "enqueue_many", "worker", "wrap"]
 enqueue_many = None
 
 
+def _work() -> None:
+    get_worker("default", job_class="django_tasks_rq.Job").work(logging_level="WARNING")
+
+
 @asynccontextmanager
 async def worker(concurrency: int) -> AsyncIterator[None]:
-    """One worker, which runs one task at a time, until the queue is empty."""
-    consumer = get_worker("default", job_class="django_tasks_rq.Job")
-    # Signals are the main thread's; RQ needs them for Ctrl-C only.
-    consumer._install_signal_handlers = lambda: None
-    with ledger.counting_forks():
-        async with in_thread(
-            lambda: consumer.work(burst=True, logging_level="WARNING"), lambda: None
-        ):
-            yield
+    """One worker, which runs one task at a time."""
+    async with in_child(_work, lambda pid: os.kill(pid, signal.SIGTERM)):
+        yield

@@ -5,32 +5,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from django.conf import settings
 from saq import Queue, Worker
 
+from benchmarks.sides.by_name import taking_args
 from benchmarks.sides.plain import wrap
-from benchmarks.sides.tasks import TASKS, is_async
+from benchmarks.sides.saq.settings import BROKER, RESULTS
+from benchmarks.sides.tasks import TASKS
 
 __all__ = ["enqueue", "enqueue_many", "worker", "wrap"]
 
 #: It has none; ``map`` waits for the results.
 enqueue_many = None
 
-queue = Queue.from_url(settings.BROKER)
+queue = Queue.from_url(BROKER)
 #: Seconds a result is kept: the default, or -1 for not at all.
-TTL = 600 if settings.RESULTS else -1
-
-
-def _function(name: str) -> Any:
-    task = TASKS[name].func
-
-    async def run(context: Any, *, args: list[Any]) -> None:
-        await task(*args)
-
-    def run_sync(context: Any, *, args: list[Any]) -> None:
-        task(*args)
-
-    return run if is_async(name) else run_sync
+TTL = 600 if RESULTS else -1
 
 
 async def enqueue(task: str, *args: Any) -> object:
@@ -41,13 +30,13 @@ async def enqueue(task: str, *args: Any) -> object:
 @asynccontextmanager
 async def worker(concurrency: int) -> AsyncIterator[None]:
     """A worker in the running loop. Stopping one cancels, so leaving waits for an empty queue."""
-    functions = [(name, _function(name)) for name in TASKS]
+    functions = [(name, taking_args(name)) for name in TASKS]
     consumer = Worker(queue, functions=functions, concurrency=concurrency)
     running = asyncio.create_task(consumer.start())
     try:
         yield
         async with asyncio.timeout(10):
-            while await queue.count("incomplete"):
+            while await queue.count("incomplete"):  # noqa: ASYNC110 - only the server knows
                 await asyncio.sleep(0.05)
     finally:
         await consumer.stop()

@@ -8,7 +8,7 @@ from benchmarks.sides.common import *  # noqa: F403
 from benchmarks.sides.common import BROKER
 
 INSTALLED_APPS = ["django_vtasks", *([] if BROKER else ["django_vtasks.db"])]
-TASKS = {
+TASKS: dict[str, dict[str, object]] = {
     "default": {
         "BACKEND": "django_vtasks.backends.valkey.ValkeyTaskBackend"
         if BROKER
