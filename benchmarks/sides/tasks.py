@@ -52,7 +52,7 @@ async def beat() -> None:
     """For a schedule: nothing at all."""
 
 
-TASKS: dict[str, Task[..., Any]] = {
+TASKS: "dict[str, Task[..., Any]]" = {
     each.func.__name__: each for each in (noop, sleep, sync_noop, sync_sleep, stamp)
 }
 
