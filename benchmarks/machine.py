@@ -28,7 +28,7 @@ PACKAGES = (
 )
 
 
-def describe(workdir: Path, engines: Mapping[str, str]) -> dict[str, str]:
+def describe(workdir: Path, engines: Mapping[str, str] | None = None) -> dict[str, str]:
     """Processor, memory, kernel, versions, and the file system the databases are on."""
     facts = {
         "cpu": _field("/proc/cpuinfo", "model name") or platform.processor(),
@@ -40,7 +40,7 @@ def describe(workdir: Path, engines: Mapping[str, str]) -> dict[str, str]:
         "load at start": "{:.2f} {:.2f} {:.2f}".format(*os.getloadavg()),
         "python": platform.python_version(),
     }
-    return facts | dict(engines) | {name: _version(name) for name in PACKAGES}
+    return facts | dict(engines or {}) | {name: _version(name) for name in PACKAGES}
 
 
 def _scheduling() -> str:

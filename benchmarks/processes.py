@@ -39,7 +39,7 @@ def cpu(root: int) -> float:
 
 
 def memory(pid: int) -> dict[str, float]:
-    """MiB: ``rss`` counts shared pages in full, ``pss`` by share, ``private`` leaves them out."""
+    """MiB: ``rss`` counts all pages, ``pss`` shared ones by share, ``private`` leaves them out."""
     sums: dict[str, float] = defaultdict(float)
     try:
         lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()[1:]

@@ -3,16 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Backoff", "VTask", "__version__", "task"]
+__all__ = ["Backoff", "UniqueTask", "VTask", "__version__", "task"]
 
 if TYPE_CHECKING:
-    from vtasks_asgi.tasks import Backoff, VTask, task
+    from vtasks_asgi.decorator import task
+    from vtasks_asgi.tasks import Backoff, UniqueTask, VTask
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that Django can import this package as an app before its settings are usable.
     if name in __all__:
-        from vtasks_asgi import tasks
+        from vtasks_asgi import decorator, tasks
 
-        return getattr(tasks, name)
+        return getattr(decorator if name == "task" else tasks, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """System checks: everything a start would refuse, found before it; see docs/checks.md."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -10,8 +10,9 @@ from django.tasks import task_backends
 from django.urls import Resolver404, resolve
 
 from vtasks_asgi import conf, registry
-from vtasks_asgi.assembly import schedule_entries
+from vtasks_asgi.assembly import batch_problems, schedule_entries
 from vtasks_asgi.backends.base import VTasksBackend
+from vtasks_asgi.backends.database import DatabaseTaskBackend
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.observe.pages import Pages
 from vtasks_asgi.runtime.health import Health, Status
@@ -41,7 +42,7 @@ def check_settings(**kwargs: Any) -> Iterator[checks.CheckMessage]:
 
 @checks.register
 def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
-    """E001 VTASKS_IMPORTS, E002 the schedule, E005 the backend or its queues are wrong."""
+    """E001 imports or batch queues, E002 the schedule, E005 the backend or its queues are wrong."""
     if any(conf.problems()):
         return  # E001 says why
     try:
@@ -63,11 +64,21 @@ def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
     except ConfigurationError as error:
         yield checks.Error(str(error), id="vtasks_asgi.E001")
         return
+    for problem in batch_problems():
+        yield checks.Error(problem, id="vtasks_asgi.E001")
     try:
         schedule_entries(backend)
     except ConfigurationError as error:
         for problem in error.args:
             yield checks.Error(problem, id="vtasks_asgi.E002")
+
+
+@checks.register(checks.Tags.database)
+def check_servers(databases: Sequence[str] | None, **kwargs: Any) -> Iterator[checks.CheckMessage]:
+    """E004 a database server is too old. Django asks this where it may connect: in migrate."""
+    for backend in task_backends.all():
+        if isinstance(backend, DatabaseTaskBackend):
+            yield from backend.check_server(databases or ())
 
 
 @checks.register(checks.Tags.urls)

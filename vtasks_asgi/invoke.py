@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,8 +71,8 @@ class _Run:
                 object.__setattr__(self._result, "_return_value", self.value)
         return self._result
 
-    def finish(self, state: State) -> None:
-        self.state, self.finished_at, self._result = state, time.time(), None
+    def finish(self, state: State, at: float) -> None:
+        self.state, self.finished_at, self._result = state, at, None
 
 
 class Invoker:
@@ -84,6 +85,7 @@ class Invoker:
         result_ttl: seconds results are kept unless task or message say otherwise.
         max_rescues: crashes a message survives unless its task says otherwise.
         max_result: bytes a return value may take, encoded.
+        now: the time, in epoch seconds.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Invoker:
         result_ttl: float,
         max_rescues: int,
         max_result: int,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._alias = alias
         self._sender = sender
@@ -104,6 +107,7 @@ class Invoker:
         self._result_ttl = result_ttl
         self._max_rescues = max_rescues
         self._max_result = max_result
+        self._now = now
         self._lanes = lanes.Lanes()
         self._crew = Crew()
 
@@ -127,7 +131,7 @@ class Invoker:
         return outcome
 
     async def _invoke(self, claim: Claim, lane: lanes.Lane) -> Outcome:
-        started_at = time.time()
+        started_at = self._now()
         attempts = outcomes.load_history(claim.history) if claim.history else []
         attempts.append(Attempt(self._worker, started_at))
         try:
@@ -147,13 +151,13 @@ class Invoker:
         try:
             outcome = await self._attempt(run, lane)
         finally:
-            self._events.finished(claim, known.name, outcome, time.time() - started_at)
+            self._events.finished(claim, known.name, outcome, self._now() - started_at)
         return outcome
 
     def rescue(self, claim: Claim) -> Outcome:
         """The outcome of a claim taken over from a worker that vanished."""
         attempts = outcomes.load_history(claim.history)
-        lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or time.time())
+        lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or self._now())
         _blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
         attempts.append(lost)
         name, own = "", None
@@ -201,7 +205,7 @@ class Invoker:
         if ttl > 0 and value is not None:
             run.packed = self._pack(run, value)
         run.value = value
-        run.finish(State.DONE)
+        run.finish(State.DONE, self._now())
         return Done(dump_history(run.attempts), run.packed, ttl)
 
     def _pack(self, run: _Run, value: Any) -> bytes:
@@ -228,7 +232,7 @@ class Invoker:
                 random=random.random,
             )
         if isinstance(outcome, Dead):
-            run.finish(State.DEAD)
+            run.finish(State.DEAD, self._now())
         return outcome
 
 

@@ -134,6 +134,13 @@ def rows() -> dict[str, int]:
 
 arows = sync_to_async(rows)
 
+
+def stored(results: Sequence[AnyResult | None]) -> list[AnyResult]:
+    """All of them, none having been refused as a duplicate."""
+    assert None not in results
+    return [result for result in results if result is not None]
+
+
 #: Runs a test for ``task`` and again for ``atask``.
 SYNC_AND_ASYNC = pytest.mark.parametrize("kind", ["", "a"], ids=["sync", "async"])
 

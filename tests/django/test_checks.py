@@ -94,6 +94,14 @@ def test_e002_schedule(change: Change, entry: dict[str, Any], words: list[str]) 
     assert all(word in text for word in words)
 
 
+def test_e001_the_task_of_a_batch_queue(change: Change) -> None:
+    batch = {"count": 10, "timeout": 1.0}
+    change(VTASKS_BATCH_QUEUES={"b": batch | {"task": "tests.django.sample.ad"}, "c": batch})
+    text = only("E001")
+    assert "the batch queue 'b' has the task 'tests.django.sample.ad'" in text
+    assert "did you mean 'tests.django.sample.add'" in text
+
+
 def test_e002_one_each(change: Change) -> None:
     bad = {"task": "a.b", "schedule": 60}
     good = {"task": sample.add.module_path, "schedule": 60, "args": [1]}
@@ -153,8 +161,8 @@ def test_other_backends_are_none_of_our_business(change: Change) -> None:
 
 
 def test_w001_settings_of_the_ancestor(change: Change) -> None:
-    change(VTASKS_BATCH_QUEUES={})
-    assert "VTASKS_BATCH_QUEUES has no effect" in only("W001")
+    change(VTASKS_TASK_CONTEXT="x.y")
+    assert "VTASKS_TASK_CONTEXT has no effect" in only("W001")
 
 
 @pytest.mark.parametrize(

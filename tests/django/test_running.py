@@ -6,7 +6,7 @@ from django.tasks.exceptions import TaskResultDoesNotExist
 from django.utils import timezone
 
 from tests.django import sample
-from tests.django.conftest import Change
+from tests.django.conftest import EACH_DATABASE, Change
 from tests.django.helpers import (
     NO_ROWS,
     SYNC_AND_ASYNC,
@@ -19,6 +19,8 @@ from tests.django.helpers import (
 )
 from vtasks_asgi.core.envelope import decode, encode
 from vtasks_asgi.db.models import DeadLetter, Message, Result
+
+pytestmark = EACH_DATABASE
 
 
 def status(result: AnyResult) -> str:

@@ -41,12 +41,16 @@ CANCEL_GRACE = 1.0
 
 @dataclass(slots=True)
 class Execution:
-    """One claim in hand. ``over`` once its outcome is decided, whatever the task still does."""
+    """One claim in hand.
+
+    ``waiting`` until it is run; ``over`` once its outcome is decided, whatever the task still does.
+    """
 
     claim: Claim
     slots: Slots
     held_since: float
     task: asyncio.Task[None] | None = None
+    waiting: bool = False
     over: bool = False
     lost: bool = False
 
@@ -70,13 +74,29 @@ class Executions:
 
     @property
     def running(self) -> int:
-        return sum(1 for execution in self._in_hand.values() if not execution.over)
+        return sum(not (each.over or each.waiting) for each in self._in_hand.values())
 
     def start(self, claim: Claim, slots: Slots) -> None:
         """Run it now; a task that never awaits is over when this returns."""
         slots.take()
         execution = Execution(claim, slots, self._clock.monotonic())
         self._in_hand[claim.id, claim.token] = execution
+        self._begin(execution)
+
+    def hold(self, claim: Claim, slots: Slots) -> Execution:
+        """Take it in hand, slot and lease included, without running it yet."""
+        slots.take()
+        execution = Execution(claim, slots, self._clock.monotonic(), waiting=True)
+        self._in_hand[claim.id, claim.token] = execution
+        return execution
+
+    def begin(self, execution: Execution) -> None:
+        """Run what was held, unless it was lost or released meanwhile."""
+        if not execution.over:
+            execution.waiting = False
+            self._begin(execution)
+
+    def _begin(self, execution: Execution) -> None:
         # Eager: 0.6 µs instead of 5 for a task that does not suspend.
         task: asyncio.Task[None] = asyncio.Task(
             self._run(execution),
@@ -120,6 +140,8 @@ class Executions:
             if execution is None or execution.over:
                 continue
             execution.over = execution.lost = True
+            if execution.waiting:
+                execution.slots.give()
             if execution.task:
                 execution.task.cancel("the lease was lost")
 
@@ -143,7 +165,9 @@ class Executions:
         """The task, by name, that occupies the loop at this moment; from any thread."""
         current: Any = asyncio.current_task(self._loop)
         for execution in self.in_hand():
-            if not execution.over and (execution.task is current or execution.task is None):
+            if not (execution.over or execution.waiting) and (
+                execution.task is current or execution.task is None
+            ):
                 with suppress(MessageUndecodable):
                     return decode(execution.claim.body).task
         return None
