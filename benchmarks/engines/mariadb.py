@@ -38,9 +38,20 @@ class MariaDB(Served[Server]):
         statements = ["SET foreign_key_checks = 0"]  # a table may point to one that comes later
         for (table,) in self._ask("SHOW TABLES", place=place):
             ((_, create),) = self._ask(f"SHOW CREATE TABLE {table}", place=place)
-            statements += [create, f"INSERT INTO {table} SELECT * FROM {place}.{table}"]
+            columns = self._columns(table, place)
+            filling = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {place}.{table}"
+            statements += [create, filling]
         self._ask(*statements, place=copy)
         return copy
+
+    def _columns(self, table: str, place: str) -> str:
+        """Those that are not computed from others."""
+        rows = self._ask(
+            "SELECT group_concat(concat('`', column_name, '`')) FROM information_schema.columns"
+            f" WHERE table_schema = '{place}' AND table_name = '{table}'"
+            " AND generation_expression IS NULL"
+        )
+        return str(rows[0][0])
 
     def discard(self, place: str) -> None:
         self._ask(f"DROP DATABASE {place}")
