@@ -93,7 +93,8 @@ def _store(store: str, outcomes: Sequence[Outcome]) -> str:
     for outcome in outcomes:
         for metric in outcome.scenario.metrics:
             cells = [_cell(outcome, side, metric) for side in sides]
-            bounds = [_bound(t) for t in outcome.scenario.targets if t.metric == metric.name]
+            targets = [t for t in outcome.scenario.targets if t.metric == metric.name]
+            bounds = [f"{_bound(target)} ({target.side})" for target in targets]
             if set(cells) != {NOTHING}:
                 title = f"`{outcome.scenario.name}`, {metric.unit or metric.name}"
                 lines.append(_line([title, *cells, "; ".join(bounds)]))

@@ -63,11 +63,12 @@ def chosen(options: argparse.Namespace, store: str) -> Iterator[Scenario]:
             yield scenario
 
 
-async def measure(options: argparse.Namespace, engine: Engine, workdir: Path) -> list[Outcome]:
-    """All that was asked for on one engine."""
+async def measure(
+    options: argparse.Namespace, engine: Engine, workdir: Path, outcomes: list[Outcome]
+) -> None:
+    """All that was asked for on one engine, added to ``outcomes`` as it comes."""
     bench = Bench(workdir, engine, patience=60.0 if options.smoke else 300.0)
     rounds = options.rounds or (1 if options.smoke else 3)
-    outcomes = []
     for scenario in chosen(options, engine.name):
         sides = scenario.chosen(smoke=options.smoke)
         wanted = [side for side in sides if not options.side or side.package in options.side]
@@ -77,19 +78,18 @@ async def measure(options: argparse.Namespace, engine: Engine, workdir: Path) ->
                     bench, scenario, wanted, rounds, smoke=options.smoke, patience=options.calm
                 )
             )
-    return outcomes
 
 
 async def measure_all(
-    options: argparse.Namespace, engines: list[Engine], workdir: Path
-) -> list[Outcome]:
+    options: argparse.Namespace, engines: list[Engine], workdir: Path, outcomes: list[Outcome]
+) -> None:
     """One engine after another; a smoke run, whose numbers mean nothing, has no need to wait."""
+    works = [measure(options, engine, workdir, outcomes) for engine in engines]
     if options.smoke:
-        together = (measure(options, engine, workdir) for engine in engines)
-        found = await asyncio.gather(*together)
+        await asyncio.gather(*works)
     else:
-        found = [await measure(options, engine, workdir) for engine in engines]
-    return [outcome for outcomes in found for outcome in outcomes]
+        for work in works:
+            await work
 
 
 def main() -> int:
@@ -100,26 +100,34 @@ def main() -> int:
             for scenario in SCENARIOS[store]:
                 sys.stdout.write(f"{store:10}{scenario.name:24}{scenario.title}\n")
         return 0
-    now = datetime.now(UTC)
     missing = {store: reason for store in stores if (reason := ENGINES[store].missing())}
     for store, reason in missing.items():
         sys.stderr.write(f"NOT MEASURED: {store}: {reason}\n")
+    outcomes = run(options, [ENGINES[store] for store in stores if store not in missing])
+    incomplete = bool(missing) and bool(os.environ.get("CI"))
+    return 1 if incomplete or any(outcome.failure for outcome in outcomes) else 0
+
+
+def run(options: argparse.Namespace, kinds: list[type[Engine]]) -> list[Outcome]:
+    """Start the engines, measure on them, and write down what was found, however it ends."""
+    now, outcomes = datetime.now(UTC), list[Outcome]()
     tempfile.tempdir = options.dir and str(options.dir)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch, ExitStack() as running:
-        kinds = [ENGINES[store] for store in stores if store not in missing]
         engines = [running.enter_context(kind()) for kind in kinds]
         versions = {engine.name: engine.version for engine in engines}
         host = machine.describe(Path(scratch), versions)
-        outcomes = asyncio.run(measure_all(options, engines, Path(scratch)))
-    _write(options, host, outcomes, now)
-    incomplete = bool(missing) and bool(os.environ.get("CI"))
-    return 1 if incomplete or any(outcome.failure for outcome in outcomes) else 0
+        try:
+            asyncio.run(measure_all(options, engines, Path(scratch), outcomes))
+        finally:
+            _write(options, host, outcomes, now)
+    return outcomes
 
 
 def _write(
     options: argparse.Namespace, host: dict[str, str], outcomes: list[Outcome], now: datetime
 ) -> None:
     """The table to standard output, everything to a file, and beside it a table for documents."""
+    outcomes.sort(key=lambda outcome: list(SCENARIOS).index(outcome.store))
     sys.stdout.write(report.table(host, outcomes, smoke=options.smoke) + "\n")
     path = options.json or RESULTS / f"{now:%Y%m%d-%H%M%S}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def test_rounds_alternate_and_ratios_are_to_the_best_neighbour(tmp_path: Path) -
     assert sorted(found.values) == [40, 50, 60]
     assert "MISS    ours: rate at least 55 x peer: 50" in report.table({}, [outcome], smoke=False)
     assert "MISS" not in report.table({}, [outcome], smoke=True)
-    assert "| 600 (50 x) | at least 55 x peer |" in report.markdown([outcome])
+    assert "| 600 (50 x) | at least 55 x peer (ours) |" in report.markdown([outcome])
 
 
 def test_the_best_of_what_is_better_when_less_is_the_least(tmp_path: Path) -> None:
