@@ -31,7 +31,7 @@ class Session:
         self.subscription = Subscription(
             doorbell, names, partial(client.subscription, names.queues_slot)
         )
-        self.pusher = Pusher(client.call, names, registry, doorbell)
+        self.pusher = Pusher(client, names, registry, doorbell)
         self._watch: PrimaryWatch | None = None
         self.ticker = Ticker(client.call, names, self.pusher, doorbell)
 

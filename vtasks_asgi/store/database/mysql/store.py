@@ -182,6 +182,13 @@ class MySQLStore:
             self._doorbell.ring(back)
         return settled
 
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
+        with mapped_errors(), transaction.atomic(using=self._alias):
+            with connections[self._alias].cursor() as cursor:
+                settled = consume.settle(Step.begin(cursor), settlements, self._cap)
+            transaction.on_commit(self._doorbell.ring, using=self._alias, robust=True)
+        return settled
+
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         return await self._open.consumer.submit(
             partial(

@@ -170,6 +170,15 @@ class PostgresStore:
             self._doorbell.ring(back)
         return settled
 
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
+        settled = self._runner.run_here(
+            lambda: settle.settle(settlements, self._cap, []), ours=self._ours()
+        )
+        if back := {s.claim.queue for s in settlements if _goes_back(s)}:
+            tell = partial(self._announce, back)
+            transaction.on_commit(tell, using=self._alias, robust=True)
+        return settled
+
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         pace = self._paces[queue].expired
         if not pace.begin():

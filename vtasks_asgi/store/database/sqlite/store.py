@@ -147,6 +147,14 @@ class SQLiteStore:
         cap, now = self._cap, self._now()
         return await self._open_writer.submit(lambda conn: sql.settle(conn, settlements, cap, now))
 
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
+        connection = connections[self._alias]
+        with mapped_errors(), transaction.atomic(using=self._alias):
+            connection.ensure_connection()
+            settled = sql.settle(connection.connection, settlements, self._cap, self._now())
+            transaction.on_commit(self._doorbell.ring, using=self._alias, robust=True)
+        return settled
+
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         now = self._now
         return await self._open_writer.submit(
