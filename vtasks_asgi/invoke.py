@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,7 +38,7 @@ UNKNOWN_PAUSE = (10.0, 24 * 3600.0)
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """One attempt in progress, and the lazily built view Django has of it."""
 
     claim: Claim
@@ -71,6 +71,11 @@ class _Run:
             if self.packed is None:  # a value nobody keeps is shown as it is
                 object.__setattr__(self._result, "_return_value", self.value)
         return self._result
+
+    @property
+    def waited(self) -> float:
+        """Seconds from when it was due to its start."""
+        return self.attempts[-1].started_at - (self.claim.run_at or self.call.enqueued_at)
 
     def finish(self, state: State, at: float) -> None:
         self.state, self.finished_at, self._result = state, at, None
@@ -125,17 +130,33 @@ class Invoker:
 
     async def __call__(self, claim: Claim) -> Outcome:
         """Run the message once, in a ``context``, and say what became of it."""
+        return await self._in_lane(self._invoke(claim))
+
+    async def _in_lane[T](self, work: Awaitable[T]) -> T:
         lane = lanes.current_lane.get()
         try:
-            outcome = await self._invoke(claim, lane)
+            result = await work
             if lane.used:
                 await lane.clean()
         finally:
             self._lanes.give(lane)
+        return result
+
+    async def _invoke(self, claim: Claim) -> Outcome:
+        started_at = self._now()
+        run = self._prepare(claim, started_at)
+        if not isinstance(run, Run):
+            return run
+        self._events.started(claim, run.known.name, run.waited)
+        outcome: Outcome = Release()  # what the runtime makes of a run it cancels
+        try:
+            outcome = await self._attempt(run)
+        finally:
+            self._events.finished(claim, run.known.name, outcome, self._now() - started_at)
         return outcome
 
-    async def _invoke(self, claim: Claim, lane: lanes.Lane) -> Outcome:
-        started_at = self._now()
+    def _prepare(self, claim: Claim, started_at: float) -> Run | Dead | Release:
+        """The run this claim begins, or its outcome if it cannot be run."""
         attempts = outcomes.load_history(claim.history) if claim.history else []
         attempts.append(Attempt(self._worker, started_at))
         try:
@@ -149,14 +170,7 @@ class Invoker:
         if known is None:
             shortest, longest = UNKNOWN_PAUSE
             return Release(min(max(started_at - call.enqueued_at, shortest), longest))
-        run = _Run(claim, call, known, attempts, self._alias)
-        self._events.started(claim, known.name, started_at - (claim.run_at or call.enqueued_at))
-        outcome: Outcome = Release()  # what the runtime makes of a run it cancels
-        try:
-            outcome = await self._attempt(run, lane)
-        finally:
-            self._events.finished(claim, known.name, outcome, self._now() - started_at)
-        return outcome
+        return Run(claim, call, known, attempts, self._alias)
 
     def rescue(self, claim: Claim) -> Outcome:
         """The outcome of a claim taken over from a worker that vanished."""
@@ -177,7 +191,7 @@ class Invoker:
             self._events.given_up(claim, name, outcome)
         return outcome
 
-    async def _attempt(self, run: _Run, lane: lanes.Lane) -> Outcome:
+    async def _attempt(self, run: Run) -> Outcome:
         outcome: Outcome
         if signals.wanted(task_started):
             await signals.asend(task_started, self._sender, run.result)
@@ -195,22 +209,26 @@ class Invoker:
             # The runtime cancels for reasons of its own; a task that cancels itself just fails.
             if isinstance(error, asyncio.CancelledError) and asked_to_end():
                 raise
-            outcome = self._failure(run, error)
-            # Told here, for Django logs the exception in flight.
-            if isinstance(outcome, Dead) and signals.wanted(task_finished, failed=True):
-                await signals.asend(task_finished, self._sender, run.result)
+            outcome = await self._failed(run, error)
         else:
             if signals.wanted(task_finished):
                 await signals.asend(task_finished, self._sender, run.result)
         return outcome
 
-    async def _in_thread(self, run: _Run, call: Callable[[], Any]) -> Done:
+    async def _failed(self, run: Run, error: BaseException) -> Outcome:
+        """Call this where the error is handled, for Django logs the exception in flight."""
+        outcome = self._failure(run, error)
+        if isinstance(outcome, Dead) and signals.wanted(task_finished, failed=True):
+            await signals.asend(task_finished, self._sender, run.result)
+        return outcome
+
+    async def _in_thread(self, run: Run, call: Callable[[], Any]) -> Done:
         if not run.known.task.transactional:
             return self._success(run, await self._crew.run(call))
         together = partial(self._joint.run, run.claim, lambda: self._success(run, call()))
         return await self._crew.run(together)
 
-    def _success(self, run: _Run, value: Any) -> Done:
+    def _success(self, run: Run, value: Any) -> Done:
         ttl = run.call.result_ttl
         if ttl is None:
             own = run.known.task.result_ttl
@@ -221,7 +239,7 @@ class Invoker:
         run.finish(State.DONE, self._now())
         return Done(dump_history(run.attempts), run.packed, ttl)
 
-    def _pack(self, run: _Run, value: Any) -> bytes:
+    def _pack(self, run: Run, value: Any) -> bytes:
         what = f"the return value of {run.known.name}"
         try:
             check_json(value, what)
@@ -229,7 +247,7 @@ class Invoker:
         except (TypeError, ValueError) as error:  # among them PayloadTooLarge
             raise ResultUnserialisable(str(error)) from error
 
-    def _failure(self, run: _Run, error: BaseException) -> Outcome:
+    def _failure(self, run: Run, error: BaseException) -> Outcome:
         _blame(run.attempts[-1], error)
         history = dump_history(run.attempts)
         outcome: Outcome
@@ -249,7 +267,7 @@ class Invoker:
         return outcome
 
 
-def _arguments(run: _Run) -> list[Any]:
+def _arguments(run: Run) -> list[Any]:
     if run.known.task.takes_context:
         return [TaskContext(task_result=run.result()), *run.call.args]
     return run.call.args
@@ -265,4 +283,4 @@ def _blame(attempt: Attempt, error: BaseException) -> None:
     attempt.traceback = text.encode("utf-8", "replace").decode()
 
 
-__all__ = ["Invoker"]
+__all__ = ["Invoker", "Run"]

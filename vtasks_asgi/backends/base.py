@@ -213,9 +213,9 @@ class VTasksBackend(BaseTaskBackend):
             kwargs = dict(kwargs)
             task = task.using(queue_name=kwargs.pop("queue_name"))
         validate.check_routing(task, self.queues, self.alias)
-        call = Call(
-            task.module_path, list(args), dict(kwargs), now, getattr(task, "result_ttl", None)
-        )
+        validate.check_batch(task)
+        ttl = getattr(task, "result_ttl", None)
+        call = Call(task.module_path, list(args), dict(kwargs), now, ttl)
         body = encode(call, max_size=self.max_payload)
         run_at = results.epoch(task.run_after)
         message = Message(new_id(now), task.queue_name, body, int(task.priority), run_at)

@@ -227,7 +227,14 @@ def _put_back(step: Step, settlement: Settlement) -> None:
 
 
 def _evict(step: Step, queue: str, cap: int) -> int:
-    evicted = 0
-    for seqs in lists([seq for (seq,) in step.rows(_OVER_CAP, queue, cap)]):
-        evicted += step.run("DELETE FROM vtasks_deadletter WHERE seq IN %s", seqs)
-    return evicted
+    return erase(step, "vtasks_deadletter", [seq for (seq,) in step.rows(_OVER_CAP, queue, cap)])
+
+
+def erase(step: Step, table: str, seqs: Sequence[int], where: str = "TRUE", *values: object) -> int:
+    """Delete those of these rows that are as they should be, and that nobody else has locked."""
+    deleted = 0
+    for some in lists(sorted(seqs)):
+        query = f"SELECT seq FROM {table} WHERE seq IN %s AND {where} FOR UPDATE SKIP LOCKED"
+        if mine := [seq for (seq,) in step.rows(query, some, *values)]:
+            deleted += step.run(f"DELETE FROM {table} WHERE seq IN %s", mine)
+    return deleted

@@ -27,12 +27,13 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.postgres import claim, inspect, push, settle
 from vtasks_asgi.store.database.postgres.bell import Listener, Ringer
+from vtasks_asgi.store.database.postgres.connections import mapped_errors
 from vtasks_asgi.store.database.postgres.pool import POOL_SIZE
 from vtasks_asgi.store.database.postgres.runner import Runner
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
 #: Seconds between two looks of a waiting worker that cannot hear other processes.
@@ -115,7 +116,8 @@ class PostgresStore:
 
     def _ours(self) -> bool:
         connection = connections[self._alias]
-        return not connection.in_atomic_block and connection.get_autocommit()
+        with mapped_errors():  # it connects, if it has not yet
+            return not connection.in_atomic_block and connection.get_autocommit()
 
     def _announce(self, queues: Collection[str]) -> None:
         """After the caller's commit."""

@@ -27,11 +27,11 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.sqlite import inspect, sql
 from vtasks_asgi.store.database.sqlite.connections import connect, mapped_errors
 from vtasks_asgi.store.database.sqlite.watcher import Watcher
 from vtasks_asgi.store.database.sqlite.writer import Writer
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
 #: A push of at most so many is worth doing on the loop itself (some 40 µs).
