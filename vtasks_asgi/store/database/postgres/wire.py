@@ -21,7 +21,7 @@ from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row, tuned
 
 type _Types = tuple[int, ...]
 
-_TEXT, _INT8, _FLOAT8, _UNKNOWN = 25, 20, 701, 0
+_TEXT, _BYTEA, _INT8, _FLOAT8, _UNKNOWN = 25, 17, 20, 701, 0
 _DOUBLE = Struct("!d").pack
 _BINARY = pq.Format.BINARY
 #: Seconds that asking the server to stop may take.
@@ -110,6 +110,9 @@ def _encoded(values: Sequence[Any]) -> tuple[list[bytes | None], _Types]:
         elif isinstance(value, float):
             encoded.append(_DOUBLE(value))
             types.append(_FLOAT8)
+        elif isinstance(value, bytes):
+            encoded.append(value)
+            types.append(_BYTEA)
         elif value is None:
             encoded.append(None)
             types.append(_UNKNOWN)
