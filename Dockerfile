@@ -34,8 +34,8 @@ CMD ["make", "test"]
 # --- make run: the last stage, so it is what a plain `docker build` makes --------------------------
 FROM base AS app
 RUN apt-get update && apt-get install -y --no-install-recommends libmariadb3 \
-    && rm -rf /var/lib/apt/lists/*
-RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin app \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --create-home --shell /usr/sbin/nologin app \
     && install --directory --owner app --group app /data
 COPY --from=build /opt/venv /opt/venv
 COPY tools/project.py tools/project.py

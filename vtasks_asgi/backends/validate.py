@@ -81,6 +81,8 @@ def batch_problem(task: Any) -> str | None:
     """Why this task's function cannot be called with a batch; None if it can."""
     if task.takes_context:
         why = "takes a context, but a batch has as many as items; each item tells id and attempt"
+    elif getattr(task, "transactional", False):
+        why = "is transactional, but each message of a batch ends for itself"
     elif not _takes_a_list(task.func):
         why = "must take one argument, the list of items"
     else:
