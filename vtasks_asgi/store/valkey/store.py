@@ -8,9 +8,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Iterable, Sequence
 from secrets import token_hex
-from typing import Any
-
-from valkey.asyncio import ConnectionPool
+from typing import TYPE_CHECKING, Any
 
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.core.message import Message
@@ -31,11 +29,13 @@ from vtasks_asgi.store.valkey.client import Client
 from vtasks_asgi.store.valkey.dial import EndpointDialer
 from vtasks_asgi.store.valkey.inspect import ValkeyInspector
 from vtasks_asgi.store.valkey.keys import Names
-from vtasks_asgi.store.valkey.pool import POOL, PoolDialer
 from vtasks_asgi.store.valkey.pushing import Registry, push_blocking
 from vtasks_asgi.store.valkey.session import Session
 from vtasks_asgi.store.valkey.url import Endpoint, Kind
 from vtasks_asgi.store.valkey.wire import Request, command
+
+if TYPE_CHECKING:
+    from valkey.asyncio import ConnectionPool
 
 logger = logging.getLogger("vtasks_asgi")
 
@@ -62,7 +62,7 @@ class ValkeyStore(ValkeyInspector):
         prefix: str = "vt:",
         timeout: float = TIMEOUT,
         dead_letter_cap: int = 1000,
-        pool: ConnectionPool | None = None,
+        pool: "ConnectionPool | None" = None,
     ) -> None:
         super().__init__(Names(prefix), Blocking(endpoint, timeout))
         self._endpoint = endpoint
@@ -97,6 +97,9 @@ class ValkeyStore(ValkeyInspector):
         if self._pool is None:
             client = Client(self._endpoint, own, self._timeout)
         else:
+            # The whole driver is 11 MiB of modules; without a pool only its parser is needed.
+            from vtasks_asgi.store.valkey.pool import POOL, PoolDialer  # noqa: PLC0415
+
             lent = PoolDialer(self._pool, self._endpoint, self._timeout)
             client = Client(POOL, lent, self._timeout)
         session = Session(client, self._names, self._registry, self._doorbell)
