@@ -104,7 +104,7 @@ class MemoryInspector:
                 old, key = entry.record, entry.unique
                 if self._take_key(old.queue, key, id, until=now, now=now):
                     continue
-                record = Record(id, old.queue, State.READY, old.body, old.priority)
+                record = Record(id, old.queue, State.READY, old.body, old.priority, note=old.note)
                 self._entries[id] = Entry(record, next(self._seqs), since=now, unique=key)
                 self._ring(old.queue)
                 requeued += 1

@@ -15,15 +15,16 @@ _STATES = {READY: State.READY, DELAYED: State.DELAYED, RUNNING: State.RUNNING}
 _NUMBERS = {state: number for number, state in _STATES.items()}
 
 _LIVE = """
-SELECT uid, queue, body, priority, attempt, crashes, history, state, run_at, worker, started_at, seq
+SELECT uid, queue, body, priority, attempt, crashes, history, note, state, run_at, worker,
+    started_at, seq
 FROM vtasks_message
 """
 _DEAD = """
-SELECT uid, queue, body, priority, attempt, crashes, history, reason, finished_at, seq
+SELECT uid, queue, body, priority, attempt, crashes, history, note, reason, finished_at, seq
 FROM vtasks_deadletter
 """
 _DONE = """
-SELECT uid, queue, body, priority, value, history, finished_at, seq
+SELECT uid, queue, body, priority, value, history, note, finished_at, seq
 FROM vtasks_result
 """
 
@@ -48,13 +49,15 @@ _TABLES = {
 
 _EXHUME = """
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key)
-SELECT uid, queue, 0, priority, ?, 0, 0, body, unique_key FROM vtasks_deadletter WHERE uid = ?
+    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note)
+SELECT uid, queue, 0, priority, ?, 0, 0, body, unique_key, note
+FROM vtasks_deadletter WHERE uid = ?
 """
 
 
 def _live_record(row: tuple[Any, ...]) -> Record:
-    uid, queue, body, priority, attempt, crashes, history, state, run_at, worker, started = row[:11]
+    uid, queue, body, priority, attempt, crashes, history, note = row[:8]
+    state, run_at, worker, started = row[8:12]
     return Record(
         uid,
         queue,
@@ -67,11 +70,12 @@ def _live_record(row: tuple[Any, ...]) -> Record:
         history=history,
         worker=worker,
         started_at=started,
+        note=note,
     )
 
 
 def _dead_record(row: tuple[Any, ...]) -> Record:
-    uid, queue, body, priority, attempt, crashes, history, reason, finished = row[:9]
+    uid, queue, body, priority, attempt, crashes, history, note, reason, finished = row[:10]
     return Record(
         uid,
         queue,
@@ -83,11 +87,12 @@ def _dead_record(row: tuple[Any, ...]) -> Record:
         history=history,
         reason=reason,
         finished_at=finished,
+        note=note,
     )
 
 
 def _done_record(row: tuple[Any, ...]) -> Record:
-    uid, queue, body, priority, value, history, finished = row[:7]
+    uid, queue, body, priority, value, history, note, finished = row[:8]
     return Record(
         uid,
         queue,
@@ -97,6 +102,7 @@ def _done_record(row: tuple[Any, ...]) -> Record:
         value=value,
         history=history,
         finished_at=finished,
+        note=note,
     )
 
 

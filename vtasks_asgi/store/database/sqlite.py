@@ -145,6 +145,9 @@ class SQLiteStore:
         cap, now = self._cap, self._now()
         return await self._open_writer.submit(lambda conn: sql.settle(conn, settlements, cap, now))
 
+    async def save(self, claim: Claim) -> bool:
+        return await self._open_writer.submit(lambda conn: sql.save(conn, claim))
+
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         now = self._now
         return await self._open_writer.submit(
