@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Backoff", "VTask", "__version__", "task"]
+__all__ = ["Backoff", "VTask", "VTaskContext", "VTaskResult", "__version__", "task"]
 
 if TYPE_CHECKING:
-    from vtasks_asgi.tasks import Backoff, VTask, task
+    from vtasks_asgi.tasks import Backoff, VTask, VTaskContext, VTaskResult, task
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from secrets import token_hex
 from django.tasks import task_backends
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend
 
-from vtasks_asgi import registry
+from vtasks_asgi import propagation, registry
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.conf import Options, options, time_zone
 from vtasks_asgi.core.clock import SystemClock
@@ -40,6 +40,9 @@ def assemble(
     settings = options()
     chosen = find_backend(backend or settings.backend)
     registry.discover()
+    if problems := list(registry.problems()):
+        raise ConfigurationError(*problems)
+    propagation.variables()
     config = RuntimeConfig(
         worker=worker or settings.worker_id or f"worker-{token_hex(6)}",
         pools=_pools(settings, chosen, queues, concurrency or settings.concurrency),
@@ -59,6 +62,8 @@ def assemble(
         result_ttl=chosen.result_ttl,
         max_rescues=settings.max_rescues,
         max_result=chosen.max_payload,
+        save=store.save,
+        hook=propagation.hook(),
     )
     cron = None
     if entries:

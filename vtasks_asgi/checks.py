@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.tasks import task_backends
 from django.urls import Resolver404, resolve
 
-from vtasks_asgi import conf, registry
+from vtasks_asgi import conf, propagation, registry
 from vtasks_asgi.assembly import schedule_entries
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.exceptions import ConfigurationError
@@ -41,7 +41,7 @@ def check_settings(**kwargs: Any) -> Iterator[checks.CheckMessage]:
 
 @checks.register
 def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
-    """E001 VTASKS_IMPORTS, E002 the schedule, E005 the backend or its queues are wrong."""
+    """E001 a setting that names code, E002 the schedule, E005 the backend, E006 a task is wrong."""
     if any(conf.problems()):
         return  # E001 says why
     try:
@@ -60,9 +60,13 @@ def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
             )
     try:
         registry.discover()
+        propagation.hook()
+        propagation.variables()
     except ConfigurationError as error:
         yield checks.Error(str(error), id="vtasks_asgi.E001")
         return
+    for problem in registry.problems():
+        yield checks.Error(problem, id="vtasks_asgi.E006")
     try:
         schedule_entries(backend)
     except ConfigurationError as error:

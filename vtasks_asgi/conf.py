@@ -158,6 +158,8 @@ SETTINGS: dict[str, Setting] = {
     "VTASKS_HEALTH_CHECK_FILE": Setting(None, partial(_optional, _text), nullable=True),
     "VTASKS_WORKER_ID": Setting(None, partial(_optional, _text), nullable=True),
     "VTASKS_IMPORTS": Setting([], _names),
+    "VTASKS_TASK_CONTEXT": Setting(None, partial(_optional, _text), nullable=True),
+    "VTASKS_PROPAGATE": Setting([], _names),
 }
 
 #: Names the ancestor package knows and this version does not act on yet.
@@ -165,7 +167,6 @@ LATER = frozenset(
     {
         "VTASKS_BATCH_QUEUES",
         "VTASKS_VALKEY_PREFIX",
-        "VTASKS_TASK_CONTEXT",
         "VTASKS_SHUTDOWN_CANCEL_GRACE",
         "VTASKS_HEARTBEAT_INTERVAL",
         "VTASKS_RESCUE_INTERVAL",
@@ -195,6 +196,8 @@ class Options:
     health_check_file: str | None
     worker_id: str | None
     imports: tuple[str, ...]
+    task_context: str | None
+    propagate: tuple[str, ...]
 
 
 _UNSET = object()

@@ -3,75 +3,37 @@
 import asyncio
 import contextvars
 import random
+import sys
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack, suppress
 from functools import partial
-from traceback import format_exception
 from typing import Any
 
-from django.tasks import TaskContext
 from django.tasks.signals import task_finished, task_started
 
-from vtasks_asgi import lanes, registry, results, signals
+from vtasks_asgi import lanes, propagation, registry, signals, timeouts, tracing
+from vtasks_asgi.context import VTaskContext
 from vtasks_asgi.core import outcome as outcomes
 from vtasks_asgi.core import retry
 from vtasks_asgi.core.envelope import Call, check_json, decode, pack
 from vtasks_asgi.core.errors import (
     MessageUndecodable,
     ResultUnserialisable,
+    TaskTimeout,
     WorkerLost,
 )
-from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, dump_history
+from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, Retry, dump_history
 from vtasks_asgi.crew import Crew
 from vtasks_asgi.registry import Registered
+from vtasks_asgi.run import Run, Save, blame
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.supervise import asked_to_end
-from vtasks_asgi.store.base import Claim, Record, State
+from vtasks_asgi.store.base import Claim, State
+from vtasks_asgi.verdict import verdict
 
-#: Bytes of a traceback that are kept: its end, where the error is.
-TRACEBACK_LIMIT = 16 * 1024
 #: Seconds a message of an unknown task waits: as long as it has waited already, within these.
 UNKNOWN_PAUSE = (10.0, 24 * 3600.0)
-
-
-@dataclass(slots=True)
-class _Run:
-    """One attempt in progress, and the lazily built view Django has of it."""
-
-    claim: Claim
-    call: Call
-    known: Registered
-    attempts: list[Attempt]
-    alias: str
-    state: State = State.RUNNING
-    finished_at: float | None = None
-    value: Any = None
-    packed: bytes | None = None
-    _result: results.AnyResult | None = field(default=None)
-
-    def result(self) -> results.AnyResult:
-        """The TaskResult of this moment; the same object for all who look at one state."""
-        if self._result is None:
-            claim = self.claim
-            record = Record(
-                claim.id,
-                claim.queue,
-                self.state,
-                claim.body,
-                claim.priority,
-                finished_at=self.finished_at,
-                value=self.packed,
-            )
-            self._result = results.build(
-                record, self.call, self.known.task, self.attempts, self.alias
-            )
-            if self.packed is None:  # a value nobody keeps is shown as it is
-                object.__setattr__(self._result, "_return_value", self.value)
-        return self._result
-
-    def finish(self, state: State) -> None:
-        self.state, self.finished_at, self._result = state, time.time(), None
 
 
 class Invoker:
@@ -83,7 +45,9 @@ class Invoker:
         worker: this worker's id, recorded with each attempt.
         result_ttl: seconds results are kept unless task or message say otherwise.
         max_rescues: crashes a message survives unless its task says otherwise.
-        max_result: bytes a return value may take, encoded.
+        max_result: bytes a return value, or a checkpoint, may take, encoded.
+        save: writes a claim's note, as ``Store.save``; None to keep notes for the settlement.
+        hook: what each run happens within, of ``VTASKS_TASK_CONTEXT``.
     """
 
     def __init__(
@@ -96,6 +60,8 @@ class Invoker:
         result_ttl: float,
         max_rescues: int,
         max_result: int,
+        save: Save | None = None,
+        hook: propagation.Hook | None = None,
     ) -> None:
         self._alias = alias
         self._sender = sender
@@ -104,6 +70,8 @@ class Invoker:
         self._result_ttl = result_ttl
         self._max_rescues = max_rescues
         self._max_result = max_result
+        self._save = save
+        self._hook = hook
         self._lanes = lanes.Lanes()
         self._crew = Crew()
 
@@ -115,46 +83,55 @@ class Invoker:
         """A fresh context to call this in, with a lane of its own; see ``lanes``."""
         return self._lanes.take(base).context.copy()
 
-    async def __call__(self, claim: Claim) -> Outcome:
+    def __call__(self, claim: Claim) -> Coroutine[Any, Any, Outcome]:
         """Run the message once, in a ``context``, and say what became of it."""
+        return self._in_lane(self._invoke(claim))
+
+    async def _in_lane(self, work: Coroutine[Any, Any, Outcome]) -> Outcome:
         lane = lanes.current_lane.get()
         try:
-            outcome = await self._invoke(claim, lane)
+            outcome = await work
             if lane.used:
                 await lane.clean()
         finally:
             self._lanes.give(lane)
         return outcome
 
-    async def _invoke(self, claim: Claim, lane: lanes.Lane) -> Outcome:
+    async def _invoke(self, claim: Claim) -> Outcome:
         started_at = time.time()
         attempts = outcomes.load_history(claim.history) if claim.history else []
-        attempts.append(Attempt(self._worker, started_at))
         try:
             call = decode(claim.body)
         except MessageUndecodable as error:
-            _blame(attempts[-1], error)
-            dead = Dead(dump_history(attempts), outcomes.UNDECODABLE)
-            self._events.given_up(claim, "", dead)
-            return dead
+            attempts.append(Attempt(self._worker, started_at))
+            blame(attempts[-1], error)
+            return self._give_up(claim, "", Dead(dump_history(attempts), outcomes.UNDECODABLE))
         known = registry.find(call.task)
+        if call.expires_at is not None and started_at >= call.expires_at:
+            return await self._expire(claim, call, known, attempts)
         if known is None:
-            shortest, longest = UNKNOWN_PAUSE
-            return Release(min(max(started_at - call.enqueued_at, shortest), longest))
-        run = _Run(claim, call, known, attempts, self._alias)
+            return self._park(claim, call, started_at)
+        attempts.append(Attempt(self._worker, started_at))
+        run = Run(claim, call, known, attempts, self._alias, self._save, self._max_result)
         self._events.started(claim, known.name, started_at - (claim.run_at or call.enqueued_at))
         outcome: Outcome = Release()  # what the runtime makes of a run it cancels
         try:
-            outcome = await self._attempt(run, lane)
+            if call.meta or self._hook is not None or tracing.MODULE in sys.modules:
+                outcome = await self._surrounded(run)
+            else:
+                outcome = await self._attempt(run)
         finally:
-            self._events.finished(claim, known.name, outcome, time.time() - started_at)
+            if not run.left:
+                self._end(run, outcome)
         return outcome
+
+    # -- instead of a run
 
     def rescue(self, claim: Claim) -> Outcome:
         """The outcome of a claim taken over from a worker that vanished."""
         attempts = outcomes.load_history(claim.history)
         lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or time.time())
-        _blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
+        blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
         attempts.append(lost)
         name, own = "", None
         with suppress(MessageUndecodable):
@@ -165,35 +142,104 @@ class Invoker:
         outcome = retry.after_crash(
             rescues, crashes=claim.crashes, history=history, random=random.random
         )
-        if isinstance(outcome, Dead):
-            self._events.given_up(claim, name, outcome)
+        return self._give_up(claim, name, outcome) if isinstance(outcome, Dead) else outcome
+
+    def _give_up(self, claim: Claim, name: str, outcome: Dead) -> Dead:
+        self._events.given_up(claim, name, outcome)
         return outcome
 
-    async def _attempt(self, run: _Run, lane: lanes.Lane) -> Outcome:
+    def _park(self, claim: Claim, call: Call, now: float) -> Release:
+        shortest, longest = UNKNOWN_PAUSE
+        pause = min(max(now - call.enqueued_at, shortest), longest)
+        self._events.parked(claim, call.task, pause)
+        return Release(pause)
+
+    async def _expire(
+        self, claim: Claim, call: Call, known: Registered | None, attempts: list[Attempt]
+    ) -> Dead:
+        outcome = Dead(dump_history(attempts), outcomes.EXPIRED)
+        if known is not None:
+            run = Run(claim, call, known, attempts, self._alias, None, self._max_result)
+            run.finish(State.DEAD, outcome.reason)
+            await self._tell_finished(run)
+        return self._give_up(claim, call.task, outcome)
+
+    # -- a run
+
+    async def _surrounded(self, run: Run) -> Outcome:
+        """``_attempt`` within what was carried here, a trace's span and the project's hook."""
+        outcome: Outcome | None = None
+        try:
+            with ExitStack() as stack:
+                propagation.enter(stack, run, self._hook)
+                outcome = await self._attempt(run)
+                if run.error is not None:
+                    raise run.error
+        except BaseException as error:  # noqa: BLE001 - the task's own, or of what surrounds it
+            if error is not run.error or outcome is None:
+                outcome = self._failure(run, error)
+                await self._tell_finished(run)
+        assert outcome is not None
+        return outcome
+
+    async def _attempt(self, run: Run) -> Outcome:
         outcome: Outcome
         if signals.wanted(task_started):
             await signals.asend(task_started, self._sender, run.result)
         known, kwargs = run.known, run.call.kwargs
         try:
-            if known.is_async:
+            if known.task.timeout is not None:
+                value = await self._timed(run, known.task.timeout)
+            elif known.is_async:
                 value = await known.task.func(*_arguments(run), **kwargs)
             else:
-                value = await self._crew.run(partial(known.task.func, *_arguments(run), **kwargs))
+                value = await self._in_thread(partial(known.task.func, *_arguments(run), **kwargs))
             outcome = self._success(run, value)
-        except BaseException as error:
-            # The runtime cancels for reasons of its own; a task that cancels itself just fails.
-            if isinstance(error, asyncio.CancelledError) and asked_to_end():
-                raise
+        except BaseException as error:  # noqa: BLE001 - _failure raises again what is none
             outcome = self._failure(run, error)
-            # Told here, for Django logs the exception in flight.
-            if isinstance(outcome, Dead) and signals.wanted(task_finished, failed=True):
-                await signals.asend(task_finished, self._sender, run.result)
-        else:
-            if signals.wanted(task_finished):
-                await signals.asend(task_finished, self._sender, run.result)
+            # Told here, for Django logs the exception in flight; a discarded task needs no log.
+            if run.reason != outcomes.DISCARDED:
+                await self._tell_finished(run)
+                return outcome
+        if signals.wanted(task_finished, failed=run.state is State.DEAD):
+            await self._tell_finished(run)
         return outcome
 
-    def _success(self, run: _Run, value: Any) -> Done:
+    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+        """Run the function of a synchronous task."""
+        return await self._crew.run(work)
+
+    async def _timed(self, run: Run, timeout: float) -> Any:
+        work = partial(run.known.task.func, *_arguments(run), **run.call.kwargs)
+        limit = timeouts.Limit(run, timeout, self._late)
+        if run.known.is_async:
+            return await limit.coroutine(work)
+        return await limit.in_thread(work, self._in_thread)
+
+    def _late(self, run: Run, error: TaskTimeout, stack: str) -> Coroutine[Any, Any, Outcome]:
+        return self._in_lane(self._left_behind(run, error, stack))
+
+    async def _left_behind(self, run: Run, error: TaskTimeout, stack: str) -> Outcome:
+        """The outcome of a run that does not end though its time is over."""
+        self._events.left_behind(run.claim, run.known.name, stack)
+        outcome = self._failure(run, error)
+        await self._tell_finished(run)
+        self._end(run, outcome)
+        return outcome
+
+    async def _tell_finished(self, run: Run) -> None:
+        if run.state is State.RUNNING:
+            return  # it will be tried again
+        if signals.wanted(task_finished, failed=run.state is State.DEAD):
+            await signals.asend(task_finished, self._sender, run.result)
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        if run.notes is not None:
+            run.notes.close()
+        seconds = time.time() - run.attempts[-1].started_at
+        self._events.finished(run.claim, run.known.name, outcome, seconds)
+
+    def _success(self, run: Run, value: Any) -> Done:
         ttl = run.call.result_ttl
         if ttl is None:
             own = run.known.task.result_ttl
@@ -204,7 +250,7 @@ class Invoker:
         run.finish(State.DONE)
         return Done(dump_history(run.attempts), run.packed, ttl)
 
-    def _pack(self, run: _Run, value: Any) -> bytes:
+    def _pack(self, run: Run, value: Any) -> bytes:
         what = f"the return value of {run.known.name}"
         try:
             check_json(value, what)
@@ -212,40 +258,24 @@ class Invoker:
         except (TypeError, ValueError) as error:  # among them PayloadTooLarge
             raise ResultUnserialisable(str(error)) from error
 
-    def _failure(self, run: _Run, error: BaseException) -> Outcome:
-        _blame(run.attempts[-1], error)
-        history = dump_history(run.attempts)
-        outcome: Outcome
-        if isinstance(error, ResultUnserialisable):
-            outcome = Dead(history, outcomes.RESULT_UNSERIALISABLE)
-        else:
-            claim = run.claim
-            outcome = retry.after_failure(
-                run.known.task.policy,
-                attempt=claim.attempt,
-                crashes=claim.crashes,
-                history=history,
-                random=random.random,
-            )
+    def _failure(self, run: Run, error: BaseException) -> Retry | Dead:
+        """What becomes of a run that raised ``error``; raises it again if it is no failure."""
+        # The runtime cancels for reasons of its own; a task that cancels itself just fails.
+        if isinstance(error, asyncio.CancelledError) and asked_to_end():
+            raise error
+        run.error = error
+        blame(run.attempts[-1], error)
+        outcome = verdict(run, error)
         if isinstance(outcome, Dead):
-            run.finish(State.DEAD)
+            run.finish(State.DEAD, outcome.reason)
         return outcome
 
 
-def _arguments(run: _Run) -> list[Any]:
+def _arguments(run: Run) -> list[Any]:
     if run.known.task.takes_context:
-        return [TaskContext(task_result=run.result()), *run.call.args]
+        run.loop = asyncio.get_running_loop()
+        return [VTaskContext(run), *run.call.args]
     return run.call.args
-
-
-def _blame(attempt: Attempt, error: BaseException) -> None:
-    """Record the error: its class and traceback, without locals, bounded."""
-    kind = type(error)
-    attempt.error = f"{kind.__module__}.{kind.__qualname__}"
-    text = "".join(format_exception(error))
-    if len(text) > TRACEBACK_LIMIT:
-        text = "[...]\n" + text[-TRACEBACK_LIMIT:]
-    attempt.traceback = text.encode("utf-8", "replace").decode()
 
 
 __all__ = ["Invoker"]

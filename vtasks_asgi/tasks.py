@@ -1,7 +1,7 @@
 """``@task`` and ``VTask``: Django's task, with our options and the function's own signature."""
 
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -10,14 +10,23 @@ from django.tasks import (
     DEFAULT_TASK_BACKEND_ALIAS,
     DEFAULT_TASK_QUEUE_NAME,
     Task,
-    TaskContext,
     task_backends,
 )
-from django.tasks.base import DEFAULT_TASK_PRIORITY, TaskResult
+from django.tasks.base import DEFAULT_TASK_PRIORITY
 from django.tasks.exceptions import InvalidTask
 
-from vtasks_asgi import registry
-from vtasks_asgi.core.retry import DEFAULT_BACKOFF, DEFAULT_MAX_ATTEMPTS, Backoff, RetryPolicy
+from vtasks_asgi import registry, task_options
+from vtasks_asgi.context import VTaskContext
+from vtasks_asgi.core.retry import (
+    DEFAULT_BACKOFF,
+    DEFAULT_MAX_ATTEMPTS,
+    DEFAULT_MAX_RESCUES,
+    Backoff,
+    Kinds,
+    RetryPolicy,
+    Waits,
+)
+from vtasks_asgi.task_result import VTaskResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,10 +36,7 @@ if TYPE_CHECKING:
 
     class _Task(Task[P, R]): ...
 
-    type _Context = TaskContext[Any, Any]
-
 else:
-    _Context = TaskContext
 
     class _Task(Task):
         """Django's Task is generic for type checkers only; this makes ``VTask[P, R]`` legal."""
@@ -47,13 +53,25 @@ class VTask(_Task[P, R]):
 
     Args:
         max_attempts: runs at most so often before it is dead-lettered; default 3.
-        backoff: waits between attempts; see ``Backoff`` for units and defaults.
+        backoff: waits between attempts; see ``Backoff`` for units and defaults. Or a function of
+            the number of failed attempts and the last error that returns seconds.
+        retry_on: exception classes, or dotted paths of some: only these are tried again. Default
+            is all.
+        dont_retry_on: these are not, whatever ``retry_on`` says.
+        timeout: seconds an attempt may take; default is no limit.
+        expires: seconds from when it is due, or a datetime, after which no attempt begins.
+        metadata: a dict of JSON that goes with the call, for ``context.metadata``.
         max_rescues: survives so many deaths of its worker; default ``VTASKS_MAX_RESCUES``.
         result_ttl: seconds its result is kept; default ``OPTIONS["RESULT_TTL"]``, 0 keeps none.
     """
 
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
-    backoff: Backoff = DEFAULT_BACKOFF
+    backoff: Waits = DEFAULT_BACKOFF
+    retry_on: Kinds | None = None
+    dont_retry_on: Kinds = ()
+    timeout: float | None = None
+    expires: float | datetime | None = None
+    metadata: Mapping[str, Any] | None = field(default=None, hash=False)
     max_rescues: int | None = None
     result_ttl: float | None = None
 
@@ -61,6 +79,13 @@ class VTask(_Task[P, R]):
         _validate(self)
         Task.__post_init__(self)
         registry.register(self)
+
+    if TYPE_CHECKING:
+
+        def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> VTaskResult[P, R]: ...
+        async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> VTaskResult[P, R]: ...
+        def get_result(self, result_id: str) -> VTaskResult[P, R]: ...
+        async def aget_result(self, result_id: str) -> VTaskResult[P, R]: ...
 
     def get_backend(self) -> Any:
         """The backend of this task's alias.
@@ -83,23 +108,28 @@ class VTask(_Task[P, R]):
         run_after: datetime | None = None,
         backend: str | None = None,
         result_ttl: float | None = None,
+        expires: float | datetime | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> "VTask[P, R]":
-        """A copy with other defaults, as Django's ``using``; ``result_ttl`` in seconds."""
+        """A copy with other defaults, as Django's ``using``; times are in seconds."""
         changes: dict[str, Any] = {
             "priority": priority,
             "queue_name": queue_name,
             "run_after": run_after,
             "backend": backend,
             "result_ttl": result_ttl,
+            "expires": expires,
+            "metadata": metadata,
         }
         return replace(self, **{k: v for k, v in changes.items() if v is not None})
 
     @property
     def policy(self) -> RetryPolicy:
         """The retry policy its options spell."""
-        if self.max_rescues is None:
-            return RetryPolicy(self.max_attempts, backoff=self.backoff)
-        return RetryPolicy(self.max_attempts, self.max_rescues, self.backoff)
+        rescues = DEFAULT_MAX_RESCUES if self.max_rescues is None else self.max_rescues
+        return RetryPolicy(
+            self.max_attempts, rescues, self.backoff, self.retry_on, self.dont_retry_on
+        )
 
 
 _shared: dict[str, Any] = {}
@@ -121,11 +151,11 @@ def _validate(task: VTask[Any, Any]) -> None:
             continue
         if type(value) is not int or value < least:
             raise InvalidTask(f"{name}: {option} must be a whole number of at least {least}")
-    if not isinstance(task.backoff, Backoff):
-        raise InvalidTask(f"{name}: backoff must be a Backoff, such as Backoff(base=5, factor=3)")
     ttl = task.result_ttl
     if ttl is not None and not (type(ttl) in (int, float) and 0 <= ttl < float("inf")):
         raise InvalidTask(f"{name}: result_ttl must be a number of seconds, 0 to keep no result")
+    if problem := task_options.problem(task):
+        raise InvalidTask(f"{name}: {problem}")
 
 
 class _Decorator(Protocol):
@@ -139,11 +169,11 @@ class _Decorator(Protocol):
 class _ContextDecorator(Protocol):
     @overload
     def __call__[**Q, T](
-        self, function: Callable[Concatenate[_Context, Q], Coroutine[Any, Any, T]], /
+        self, function: Callable[Concatenate[VTaskContext, Q], Coroutine[Any, Any, T]], /
     ) -> VTask[Q, T]: ...
     @overload
     def __call__[**Q, T](
-        self, function: Callable[Concatenate[_Context, Q], T], /
+        self, function: Callable[Concatenate[VTaskContext, Q], T], /
     ) -> VTask[Q, T]: ...
 
 
@@ -159,7 +189,12 @@ def task(
     backend: str = ...,
     takes_context: Literal[False] = ...,
     max_attempts: int = ...,
-    backoff: Backoff = ...,
+    backoff: Waits = ...,
+    retry_on: Kinds | None = ...,
+    dont_retry_on: Kinds = ...,
+    timeout: float | None = ...,
+    expires: float | datetime | None = ...,
+    metadata: Mapping[str, Any] | None = ...,
     max_rescues: int | None = ...,
     result_ttl: float | None = ...,
 ) -> _Decorator: ...
@@ -171,7 +206,12 @@ def task(
     backend: str = ...,
     takes_context: Literal[True],
     max_attempts: int = ...,
-    backoff: Backoff = ...,
+    backoff: Waits = ...,
+    retry_on: Kinds | None = ...,
+    dont_retry_on: Kinds = ...,
+    timeout: float | None = ...,
+    expires: float | datetime | None = ...,
+    metadata: Mapping[str, Any] | None = ...,
     max_rescues: int | None = ...,
     result_ttl: float | None = ...,
 ) -> _ContextDecorator: ...
@@ -212,4 +252,4 @@ def task(
     return decorate(function) if function else decorate
 
 
-__all__ = ["Backoff", "TaskResult", "VTask", "task"]
+__all__ = ["Backoff", "VTask", "VTaskContext", "VTaskResult", "task"]

@@ -7,6 +7,7 @@ runtime, to a store of this process that opens nothing it does not need.
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import cache, partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 from django.utils.inspect import get_func_args, is_module_level_function
 
-from vtasks_asgi import lanes, registry, results, signals
+from vtasks_asgi import lanes, propagation, registry, results, signals
 from vtasks_asgi.conf import options, use_tz
 from vtasks_asgi.core.clock import SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
@@ -152,12 +153,14 @@ class VTasksBackend(BaseTaskBackend):
             kwargs = dict(kwargs)
             task = task.using(queue_name=kwargs.pop("queue_name"))
         self._check_routing(task)
+        id, name, run_at = new_id(now), task.module_path, results.epoch(task.run_after)
         call = Call(
-            task.module_path, list(args), dict(kwargs), now, getattr(task, "result_ttl", None)
+            *(name, list(args), dict(kwargs), now, getattr(task, "result_ttl", None)),
+            meta=propagation.outgoing(task, name, task.queue_name, id),
+            expires_at=_expiry(getattr(task, "expires", None), now, run_at),
         )
         body = encode(call, max_size=self.max_payload)
-        run_at = results.epoch(task.run_after)
-        message = Message(new_id(now), task.queue_name, body, int(task.priority), run_at)
+        message = Message(id, task.queue_name, body, int(task.priority), run_at)
         return task, message, call
 
     def tick_message(self, entry: Entry, at: float) -> Message:
@@ -269,6 +272,13 @@ def _check_function(func: Any, takes_context: bool) -> None:
 @cache
 def _parameters(func: Any) -> frozenset[str]:
     return frozenset(get_func_args(func))
+
+
+def _expiry(expires: float | datetime | None, now: float, run_at: float | None) -> float | None:
+    """When it is too late to begin, in epoch seconds; seconds count from when it is due."""
+    if expires is None or isinstance(expires, datetime):
+        return results.epoch(expires)
+    return max(now, run_at or now) + expires
 
 
 def _same[T](value: T) -> T:

@@ -6,8 +6,9 @@ A claim is in hand from its start until its settlement is acknowledged; that is 
 import asyncio
 import contextvars
 import logging
-from collections.abc import Iterable
-from contextlib import suppress
+import math
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,7 +42,11 @@ CANCEL_GRACE = 1.0
 
 @dataclass(slots=True)
 class Execution:
-    """One claim in hand. ``over`` once its outcome is decided, whatever the task still does."""
+    """One claim in hand. ``over`` once its outcome is decided, whatever the task still does.
+
+    ``left`` behind is one whose slot is free though it still runs. Its lease is renewed until
+    ``renew_until``, by the monotonic clock.
+    """
 
     claim: Claim
     slots: Slots
@@ -49,6 +54,8 @@ class Execution:
     task: asyncio.Task[None] | None = None
     over: bool = False
     lost: bool = False
+    left: bool = False
+    renew_until: float = math.inf
 
 
 class Executions:
@@ -96,8 +103,55 @@ class Executions:
             logger.exception("Running message %s failed outside its task", execution.claim.id)
             outcome = Release(FAULT_PAUSE)
         finally:
-            execution.slots.give()
-        self._decide(execution, outcome)
+            if not execution.left:
+                execution.slots.give()
+        if not execution.left:
+            self._decide(execution, outcome)
+
+    @contextmanager
+    def limited(
+        self, claim: Claim, seconds: float, late: Callable[[], Coroutine[Any, Any, Outcome]]
+    ) -> Iterator[None]:
+        """Renew its lease for so long at most, while the body runs.
+
+        If it still does then, it is left behind: its slot is free, it is cancelled, and ``late``
+        says what became of the message.
+        """
+        execution = self._in_hand.get((claim.id, claim.token))
+        if execution is None:  # lost before it could begin
+            yield
+            return
+        execution.renew_until = self._clock.monotonic() + seconds
+        timer = self._loop.call_later(seconds, self._leave_behind, execution, late)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            execution.renew_until = math.inf
+
+    def _leave_behind(
+        self, execution: Execution, late: Callable[[], Coroutine[Any, Any, Outcome]]
+    ) -> None:
+        if execution.over:
+            return
+        stuck, execution.left, execution.renew_until = execution.task, True, math.inf
+        execution.slots.give()
+        execution.task = asyncio.Task(
+            self._conclude(execution, late),
+            loop=self._loop,
+            context=self._invoke.context(self._context),
+        )
+        if stuck:
+            stuck.cancel("left behind")
+
+    async def _conclude(
+        self, execution: Execution, late: Callable[[], Coroutine[Any, Any, Outcome]]
+    ) -> None:
+        outcome: Outcome = Release(FAULT_PAUSE)
+        try:
+            outcome = await late()
+        finally:
+            self._decide(execution, outcome)
 
     def _decide(self, execution: Execution, outcome: Outcome) -> None:
         if not execution.over:
