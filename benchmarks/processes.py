@@ -24,12 +24,13 @@ def tree(root: int) -> list[int]:
 
 
 def memory(pid: int) -> dict[str, float]:
-    """MiB: ``pss`` counts shared pages by share, ``private`` leaves them out."""
+    """MiB: ``rss`` counts all pages, ``pss`` shared ones by share, ``private`` leaves them out."""
     sums: dict[str, float] = defaultdict(float)
     for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines()[1:]:
         name, kilobytes = line.split()[:2]
         sums[name] += int(kilobytes) / 1024
-    return {"pss": sums["Pss:"], "private": sums["Private_Clean:"] + sums["Private_Dirty:"]}
+    private = sums["Private_Clean:"] + sums["Private_Dirty:"]
+    return {"rss": sums["Rss:"], "pss": sums["Pss:"], "private": private}
 
 
 def total(root: int) -> dict[str, float]:

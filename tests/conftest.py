@@ -18,7 +18,7 @@ from tests.database import empty_tables
 django.setup()
 
 # Loaded after this file, so with Django set up.
-pytest_plugins = ["tests.services.fixtures"]
+pytest_plugins = ["tests.brokers", "tests.services.fixtures"]
 
 # A change must not fail for what chance found elsewhere: the same examples every time in CI.
 settings.register_profile(

@@ -8,21 +8,19 @@ import atexit
 import functools
 import os
 import shutil
-import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.brokers import Broker, SQLiteFile
 from tests.ledger import Book, Fault, Ledger, Verdict, judge
 from tests.processes import PATIENCE, ROOT, Client, Process, Server, free_port, wait_for
 
 SHOWN_OF_A_LOG = 20_000
-
-READY, DELAYED, RUNNING = 0, 1, 2
 
 #: VTASKS_SCHEDULE with a tick each second, late ones included.
 EVERY_SECOND = (
@@ -33,18 +31,22 @@ _CLIENT = "import django; django.setup(); from tests.project.client import serve
 
 
 class Project:
-    """A folder with a database, a ledger, gates and logs, and the processes at work in it."""
+    """A folder with a ledger, gates and logs, and the processes at work in it."""
 
-    def __init__(self, folder: Path, environment: dict[str, object], *, migrated: bool) -> None:
+    def __init__(
+        self, folder: Path, broker: Broker, environment: dict[str, object], *, migrated: bool
+    ) -> None:
         self.folder = folder
-        self.database = Path(str(environment.pop("PROJECT_DATABASE", folder / "db.sqlite3")))
+        self.broker = broker
         for name in ("logs", "gates", "ledger"):
             (folder / name).mkdir()
         self.ledger = Ledger(folder / "ledger")
-        self.environment = _environment(folder, self.database, environment)
+        self.environment = _environment(folder, broker, environment)
         self.processes: list[Process] = []
-        if migrated:
-            shutil.copy(_blank_database(), self.database)
+        if migrated and isinstance(broker, SQLiteFile):
+            shutil.copy(_blank_database(), broker.file)
+        elif migrated and broker.migrates():
+            self.manage("migrate", "-v0")
 
     # -- starting
 
@@ -109,15 +111,7 @@ class Project:
 
     def rows(self, table: str = "message") -> list[dict[str, Any]]:
         """A table of the store, read past all of its code; bodies left out."""
-        with closing(sqlite3.connect(self.database, timeout=20)) as connection:
-            connection.row_factory = sqlite3.Row
-            columns = [
-                column["name"]
-                for column in connection.execute(f"PRAGMA table_info(vtasks_{table})")
-                if column["name"] not in ("body", "history")
-            ]
-            rows = connection.execute(f"SELECT {', '.join(columns)} FROM vtasks_{table}")
-            return [dict(row) for row in rows]
+        return self.broker.rows(table)
 
     def row(self, uid: str) -> dict[str, Any]:
         """One live message."""
@@ -181,13 +175,16 @@ class Project:
 
 
 @contextmanager
-def project(folder: Path, *, migrated: bool = True, **environment: object) -> Iterator[Project]:
+def project(
+    folder: Path, broker: Broker | None = None, *, migrated: bool = True, **environment: object
+) -> Iterator[Project]:
     """A project in that folder; the environment is that of all its processes.
 
-    ``PROJECT_DATABASE`` puts the SQLite file elsewhere. ``MUTANT`` breaks the package inside the
-    processes only, for a positive control; see ``tests.project.mutants``.
+    Its queue is in ``broker``, by default a SQLite file in the folder. ``MUTANT`` breaks the
+    package inside the processes only, for a positive control; see ``tests.project.mutants``.
     """
-    it = Project(folder, dict(environment), migrated=migrated)
+    broker = broker or SQLiteFile(folder / "db.sqlite3")
+    it = Project(folder, broker, dict(environment), migrated=migrated)
     try:
         yield it
     except BaseException:
@@ -201,15 +198,14 @@ def _python(*arguments: str) -> list[str]:
     return [sys.executable, *arguments]
 
 
-def _environment(folder: Path, database: Path, more: dict[str, object]) -> dict[str, str]:
+def _environment(folder: Path, broker: Broker, more: dict[str, object]) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("VTASKS_")}
     return kept | {
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         "DJANGO_SETTINGS_MODULE": "tests.project.settings",
         "PROJECT_FOLDER": str(folder),
-        "PROJECT_DATABASE": str(database),
-        **{key: str(value) for key, value in more.items()},
+        **{key: str(value) for key, value in (broker.environment() | more).items()},
     }
 
 
@@ -218,7 +214,8 @@ def _blank_database() -> Path:
     """A migrated SQLite file, made once a session and copied into each project."""
     folder = Path(tempfile.mkdtemp(prefix="vtasks-blank-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    it = Project(folder, {}, migrated=False)
+    broker = SQLiteFile(folder / "db.sqlite3")
+    it = Project(folder, broker, {}, migrated=False)
     it.manage("migrate", "-v0")
     it.close()
-    return it.database
+    return broker.file

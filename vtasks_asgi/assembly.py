@@ -1,10 +1,10 @@
 """Puts a runtime together from settings: the same one for web server and standalone worker."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from secrets import token_hex
 
-from django.tasks import task_backends
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend
 
 from vtasks_asgi import propagation, registry
@@ -20,6 +20,8 @@ from vtasks_asgi.runtime.config import PoolConfig, RuntimeConfig
 from vtasks_asgi.runtime.cron import Cron
 from vtasks_asgi.runtime.events import Listener, hub
 from vtasks_asgi.runtime.runtime import Runtime
+from vtasks_asgi.store.base import FullStore
+from vtasks_asgi.tasks import backend_of
 
 _listening: list[Listener] = []
 
@@ -79,7 +81,7 @@ def find_backend(alias: str) -> VTasksBackend:
         ConfigurationError: it is not, or its options are wrong.
     """
     try:
-        backend = task_backends[alias]
+        backend = backend_of(alias)
     except InvalidTaskBackend as error:
         raise ConfigurationError(f"TASKS[{alias!r}]: {error}") from error
     if not isinstance(backend, VTasksBackend):
@@ -90,6 +92,22 @@ def find_backend(alias: str) -> VTasksBackend:
         )
     backend.require_good_options()
     return backend
+
+
+@asynccontextmanager
+async def opened(backend: VTasksBackend) -> AsyncIterator[FullStore]:
+    """A store of that backend for the duration of the body, beside any that a runtime has.
+
+    Raises:
+        ConfigurationError: wrong options, or a backend that keeps no messages.
+        StoreError: it cannot be opened.
+    """
+    store = backend.make_store()
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.aclose()
 
 
 def schedule_entries(backend: VTasksBackend) -> list[Entry]:
@@ -113,13 +131,24 @@ def schedule_entries(backend: VTasksBackend) -> list[Entry]:
     return entries
 
 
+def batch_problems() -> Iterator[str]:
+    """What is wrong with the tasks that batch queues name."""
+    for queue, batch in options().batch_queues.items():
+        if batch.task is not None and registry.find(batch.task) is None:
+            yield f"the batch queue {queue!r} has the task {_unregistered(batch.task)}"
+
+
+def _unregistered(name: str) -> str:
+    near = difflib.get_close_matches(name, registry.names(), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "add its module to VTASKS_IMPORTS"
+    return f"{name!r}, which is not a registered task; {hint}"
+
+
 def _entry_problems(entry: Entry, backend: VTasksBackend) -> Iterator[str]:
     where = f"VTASKS_SCHEDULE[{entry.name!r}]"
     registry.discover()
     if registry.find(entry.task) is None:
-        near = difflib.get_close_matches(entry.task, registry.names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "add its module to VTASKS_IMPORTS"
-        yield f"{where}['task'] {entry.task!r} is not a registered task; {hint}"
+        yield f"{where}['task'] is {_unregistered(entry.task)}"
         return
     try:
         backend.tick_message(entry, 0.0)
@@ -131,8 +160,14 @@ def _pools(
     settings: Options, backend: VTasksBackend, queues: Sequence[str] | None, concurrency: int
 ) -> tuple[PoolConfig, ...]:
     """One pool for the queues without slots of their own, and one for each that has some."""
-    wanted = list(dict.fromkeys(queues)) if queues else list(settings.queues)
+    if wrong := list(batch_problems()):
+        raise ConfigurationError(*wrong)
+    # Run one by one, messages meant for a batch would fail: a worker leaves their queues alone.
+    singly = [queue for queue in settings.queues if queue not in settings.batch_queues]
+    wanted = list(dict.fromkeys(queues)) if queues else singly
     for queue in wanted:
+        if queue in settings.batch_queues:
+            raise ConfigurationError(f"no worker of this version runs the batch queue {queue!r}")
         if backend.queues and queue not in backend.queues:
             raise ConfigurationError(
                 f"queue {queue!r} is not one of backend {backend.alias!r}: add it to VTASKS_QUEUES"

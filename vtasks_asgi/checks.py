@@ -1,6 +1,6 @@
 """System checks: everything a start would refuse, found before it; see docs/checks.md."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -10,8 +10,9 @@ from django.tasks import task_backends
 from django.urls import Resolver404, resolve
 
 from vtasks_asgi import conf, propagation, registry
-from vtasks_asgi.assembly import schedule_entries
+from vtasks_asgi.assembly import batch_problems, schedule_entries
 from vtasks_asgi.backends.base import VTasksBackend
+from vtasks_asgi.backends.database import DatabaseTaskBackend
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.observe.pages import Pages
 from vtasks_asgi.runtime.health import Health, Status
@@ -58,6 +59,10 @@ def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
                 hint="Add it there, or leave QUEUES out to use VTASKS_QUEUES for both.",
                 id="vtasks_asgi.E005",
             )
+    yield from _check_code(backend)
+
+
+def _check_code(backend: VTasksBackend) -> Iterator[checks.CheckMessage]:
     try:
         registry.discover()
         propagation.hook()
@@ -67,11 +72,21 @@ def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
         return
     for problem in registry.problems():
         yield checks.Error(problem, id="vtasks_asgi.E006")
+    for problem in batch_problems():
+        yield checks.Error(problem, id="vtasks_asgi.E001")
     try:
         schedule_entries(backend)
     except ConfigurationError as error:
         for problem in error.args:
             yield checks.Error(problem, id="vtasks_asgi.E002")
+
+
+@checks.register(checks.Tags.database)
+def check_servers(databases: Sequence[str] | None, **kwargs: Any) -> Iterator[checks.CheckMessage]:
+    """E004 a database server is too old. Django asks this where it may connect: in migrate."""
+    for backend in task_backends.all():
+        if isinstance(backend, DatabaseTaskBackend):
+            yield from backend.check_server(databases or ())
 
 
 @checks.register(checks.Tags.urls)

@@ -1,25 +1,27 @@
 """Settings → frozen options, validated once. The only room that reads Django's settings.
 
 Every ``VTASKS_*`` setting may also be given as an environment variable of the same name; the
-Django setting wins. Options of one backend live in ``TASKS[alias]["OPTIONS"]``.
+Django setting wins. Options of one backend live in ``TASKS[alias]["OPTIONS"]``. Settings may import
+``prune_installed_apps`` from here: nothing is read before it is asked for.
 """
 
 import difflib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-import orjson
 from django.conf import settings
 from django.core.signals import setting_changed
 
+from vtasks_asgi import parsing
+from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.core.message import DEFAULT_QUEUE
 from vtasks_asgi.core.retry import DEFAULT_MAX_RESCUES
 from vtasks_asgi.exceptions import ConfigurationError
 
-#: A queue's options: ``worker_concurrency`` gives it slots of its own instead of shared ones.
+#: ``worker_concurrency`` gives a queue slots of its own instead of shared ones.
 type Queues = Mapping[str, int | None]
 
 
@@ -32,141 +34,42 @@ class Setting:
     nullable: bool = False
 
 
-def _whole(raw: Any, *, least: int) -> int:
-    if isinstance(raw, bool) or not isinstance(raw, int | str):
-        raise ValueError(f"must be a whole number of at least {least}")
-    try:
-        number = int(raw)
-    except ValueError:
-        raise ValueError(f"must be a whole number of at least {least}") from None
-    if number < least:
-        raise ValueError(f"must be a whole number of at least {least}")
-    return number
-
-
-def _seconds(raw: Any, *, least: float) -> float:
-    try:
-        number = float(raw) if not isinstance(raw, bool) else -1.0
-    except (TypeError, ValueError):
-        number = -1.0
-    if not least <= number < 1e9:
-        raise ValueError(f"must be a number of seconds, at least {least:g}")
-    return number
-
-
-def _flag(raw: Any) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    words = {"1": True, "true": True, "yes": True, "on": True}
-    words |= {"0": False, "false": False, "no": False, "off": False}
-    try:
-        return words[str(raw).strip().lower()]
-    except KeyError:
-        raise ValueError("must be True or False") from None
-
-
-def _optional[T](parse: Callable[[Any], T], raw: Any) -> T | None:
-    return None if raw is None or raw == "" else parse(raw)
-
-
-def _text(raw: Any) -> str:
-    if not isinstance(raw, str) or not raw:
-        raise ValueError("must be a non-empty string")
-    return raw
-
-
-def _word(raw: Any, *, choices: tuple[str, ...]) -> str:
-    word = {True: "on", False: "off"}.get(raw, raw) if isinstance(raw, bool) else raw
-    if word not in choices:
-        raise ValueError(f"must be one of {', '.join(choices)}")
-    return str(word)
-
-
-def _path(raw: Any) -> str:
-    path = _text(raw)
-    if not path.startswith("/") or (path != "/" and path.endswith("/")):
-        raise ValueError("must start with a slash and not end with one, or be None")
-    return path
-
-
-def _names(raw: Any) -> tuple[str, ...]:
-    if isinstance(raw, str):
-        raw = [part.strip() for part in raw.split(",") if part.strip()]
-    if not isinstance(raw, list | tuple | set) or not all(isinstance(n, str) and n for n in raw):
-        raise ValueError("must be a list of names")
-    return tuple(raw)
-
-
-def _queues(raw: Any) -> Queues:
-    if isinstance(raw, str) and raw.lstrip().startswith(("{", "[")):
-        try:
-            raw = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise ValueError(f"is not valid JSON: {error}") from None
-    if not isinstance(raw, dict):
-        raw = {name: {} for name in _names(raw)}
-    if not raw:
-        raise ValueError("must name at least one queue")
-    return {_queue_name(name): _queue_slots(name, options) for name, options in raw.items()}
-
-
-def _queue_name(name: Any) -> str:
-    if not isinstance(name, str) or not 0 < len(name) <= 100:
-        raise ValueError(f"has the queue name {name!r}; a name is a string of 1 to 100 characters")
-    return name
-
-
-def _queue_slots(name: str, options: Any) -> int | None:
-    if not isinstance(options, dict):
-        raise ValueError(f"[{name!r}] must be a dict such as {{'worker_concurrency': 5}}")
-    for key in options:
-        if key != "worker_concurrency":
-            raise ValueError(f"[{name!r}] has the unknown option {key!r}; use worker_concurrency")
-    slots = options.get("worker_concurrency")
-    return None if slots is None else _whole(slots, least=1)
-
-
-def _schedule(raw: Any) -> dict[str, Any]:
-    if isinstance(raw, str):
-        try:
-            raw = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise ValueError(f"is not valid JSON: {error}") from None
-    if not isinstance(raw, dict):
-        raise ValueError("must be a dict of schedule entries")
-    return raw
-
-
 SETTINGS: dict[str, Setting] = {
-    "VTASKS_BACKEND": Setting("default", _text),
-    "VTASKS_QUEUES": Setting([DEFAULT_QUEUE], _queues),
-    "VTASKS_CONCURRENCY": Setting(20, partial(_whole, least=1)),
-    "VTASKS_SCHEDULE": Setting({}, _schedule),
-    "VTASKS_RUN_SCHEDULER": Setting(True, _flag),
-    "VTASKS_DLQ_CAP": Setting(1000, partial(_whole, least=0)),
-    "VTASKS_MAX_RESCUES": Setting(DEFAULT_MAX_RESCUES, partial(_whole, least=0)),
-    "VTASKS_LEASE": Setting(30.0, partial(_seconds, least=1.0)),
-    "VTASKS_DRAIN_TIMEOUT": Setting(20.0, partial(_seconds, least=0.0)),
-    "VTASKS_EMBEDDED": Setting("auto", partial(_word, choices=("auto", "on", "off"))),
-    "VTASKS_METRICS_PATH": Setting("/metrics", partial(_optional, _path), nullable=True),
-    "VTASKS_HEALTH_PATH": Setting("/vtasks/health", partial(_optional, _path), nullable=True),
-    "VTASKS_HEALTH_TOKEN": Setting(None, partial(_optional, _text), nullable=True),
-    "VTASKS_METRICS_ADDRESS": Setting(None, partial(_optional, _text), nullable=True),
-    "VTASKS_METRICS_PORT": Setting(
-        None, partial(_optional, partial(_whole, least=1)), nullable=True
+    "VTASKS_BACKEND": Setting("default", parsing.text),
+    "VTASKS_QUEUES": Setting([DEFAULT_QUEUE], parsing.queues),
+    "VTASKS_BATCH_QUEUES": Setting({}, parsing.batches),
+    "VTASKS_CONCURRENCY": Setting(20, partial(parsing.whole, least=1)),
+    "VTASKS_SCHEDULE": Setting({}, parsing.schedule),
+    "VTASKS_RUN_SCHEDULER": Setting(True, parsing.flag),
+    "VTASKS_DLQ_CAP": Setting(1000, partial(parsing.whole, least=0)),
+    "VTASKS_MAX_RESCUES": Setting(DEFAULT_MAX_RESCUES, partial(parsing.whole, least=0)),
+    "VTASKS_LEASE": Setting(30.0, partial(parsing.seconds, least=1.0)),
+    "VTASKS_DRAIN_TIMEOUT": Setting(20.0, partial(parsing.seconds, least=0.0)),
+    "VTASKS_EMBEDDED": Setting("auto", partial(parsing.word, choices=("auto", "on", "off"))),
+    "VTASKS_METRICS_PATH": Setting(
+        "/metrics", partial(parsing.optional, parsing.path), nullable=True
     ),
-    "VTASKS_HEALTH_CHECK_FILE": Setting(None, partial(_optional, _text), nullable=True),
-    "VTASKS_WORKER_ID": Setting(None, partial(_optional, _text), nullable=True),
-    "VTASKS_IMPORTS": Setting([], _names),
-    "VTASKS_TASK_CONTEXT": Setting(None, partial(_optional, _text), nullable=True),
-    "VTASKS_PROPAGATE": Setting([], _names),
+    "VTASKS_HEALTH_PATH": Setting(
+        "/vtasks/health", partial(parsing.optional, parsing.path), nullable=True
+    ),
+    "VTASKS_HEALTH_TOKEN": Setting(None, partial(parsing.optional, parsing.text), nullable=True),
+    "VTASKS_METRICS_ADDRESS": Setting(None, partial(parsing.optional, parsing.text), nullable=True),
+    "VTASKS_METRICS_PORT": Setting(
+        None, partial(parsing.optional, partial(parsing.whole, least=1)), nullable=True
+    ),
+    "VTASKS_HEALTH_CHECK_FILE": Setting(
+        None, partial(parsing.optional, parsing.text), nullable=True
+    ),
+    "VTASKS_WORKER_ID": Setting(None, partial(parsing.optional, parsing.text), nullable=True),
+    "VTASKS_IMPORTS": Setting([], parsing.names),
+    "VTASKS_TASK_CONTEXT": Setting(None, partial(parsing.optional, parsing.text), nullable=True),
+    "VTASKS_PROPAGATE": Setting([], parsing.names),
+    "VTASKS_VALKEY_PREFIX": Setting("vt", parsing.prefix),
 }
 
 #: Names the ancestor package knows and this version does not act on yet.
 LATER = frozenset(
     {
-        "VTASKS_BATCH_QUEUES",
-        "VTASKS_VALKEY_PREFIX",
         "VTASKS_SHUTDOWN_CANCEL_GRACE",
         "VTASKS_HEARTBEAT_INTERVAL",
         "VTASKS_RESCUE_INTERVAL",
@@ -176,10 +79,14 @@ LATER = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """All ``VTASKS_*`` settings, good values only. Times are in seconds."""
+    """All ``VTASKS_*`` settings, good values only. Times are in seconds.
+
+    ``queues`` are all there are, ``batch_queues`` among them, wherever a setting has named them.
+    """
 
     backend: str
     queues: Queues
+    batch_queues: Mapping[str, Batch]
     concurrency: int
     schedule: Mapping[str, Any]
     run_scheduler: bool
@@ -198,6 +105,7 @@ class Options:
     imports: tuple[str, ...]
     task_context: str | None
     propagate: tuple[str, ...]
+    valkey_prefix: str
 
 
 _UNSET = object()
@@ -214,6 +122,46 @@ def options() -> Options:
     if problems:
         raise ConfigurationError(*problems)
     return Options(**{_field(name): value for name, value in values.items()})
+
+
+#: Apps that serve requests and hold nothing a task works with; each also by its AppConfig.
+WEB_ONLY = (
+    "django.contrib.admin",
+    "django.contrib.admindocs",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.sitemaps",
+    "django.contrib.staticfiles",
+    "django.contrib.syndication",
+    # Looks of the admin, which need it.
+    "admin_interface",
+    "grappelli",
+    "jazzmin",
+    "unfold",
+    # Tools of web servers and of developers.
+    "corsheaders",
+    "daphne",
+    "debug_toolbar",
+    "django_browser_reload",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "drf_yasg",
+    "whitenoise.runserver_nostatic",
+)
+
+
+def prune_installed_apps(installed_apps: Iterable[str], *, keep: Collection[str] = ()) -> list[str]:
+    """``INSTALLED_APPS`` less what only a web server needs, in the same order; for settings.
+
+    It goes by names: those of ``WEB_ONLY`` that are not to ``keep``. Every other app stays, for its
+    models, tasks or template tags may be used; so do ``auth`` and ``contenttypes``.
+    """
+    gone = [name for name in WEB_ONLY if name not in keep]
+    return [
+        app
+        for app in installed_apps
+        if app in keep or not any(app == name or app.startswith(f"{name}.") for name in gone)
+    ]
 
 
 def problems() -> Iterator[str]:
@@ -242,6 +190,12 @@ def debug() -> bool:
     return bool(settings.DEBUG)
 
 
+def cache_settings(alias: str) -> Mapping[str, Any] | None:
+    """What CACHES says of an alias, None when it does not."""
+    found: Mapping[str, Any] | None = settings.CACHES.get(alias)
+    return found
+
+
 def _field(name: str) -> str:
     return name.removeprefix("VTASKS_").lower()
 
@@ -257,6 +211,8 @@ def _read() -> tuple[dict[str, Any], list[str]]:
             values[name] = setting.parse(raw)
         except ValueError as error:
             problems.append(f"{name} {error}")
+    if "VTASKS_QUEUES" in values and "VTASKS_BATCH_QUEUES" in values:
+        problems.extend(_join_queues(values))
     for name in dir(settings):
         if name.startswith("VTASKS_") and name not in SETTINGS and name not in LATER:
             near = difflib.get_close_matches(name, SETTINGS, n=1)
@@ -264,6 +220,19 @@ def _read() -> tuple[dict[str, Any], list[str]]:
             if name != "VTASKS_IS_WORKER":
                 problems.append(f"{name} is not a setting of vtasks_asgi{hint}")
     return values, problems
+
+
+def _join_queues(values: dict[str, Any]) -> Iterator[str]:
+    """Either setting may say that a queue is gathered in batches, but not both."""
+    queues: dict[str, parsing.Queue] = values["VTASKS_QUEUES"]
+    batches: dict[str, Batch] = values["VTASKS_BATCH_QUEUES"]
+    for name, queue in queues.items():
+        if queue.batch is not None:
+            if name in batches:
+                yield f"VTASKS_QUEUES[{name!r}]['batch'] is in VTASKS_BATCH_QUEUES too; keep one"
+            batches[name] = queue.batch
+    slots = {name: queue.slots for name, queue in queues.items()}
+    values["VTASKS_QUEUES"] = slots | {name: None for name in batches if name not in slots}
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:

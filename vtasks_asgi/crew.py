@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db import connections
 
-from vtasks_asgi.lanes import clean_connections
+from vtasks_asgi.lanes import clean_connections, fit_for_a_future
 
 
 @dataclass(slots=True)
@@ -29,10 +29,7 @@ class _Job:
 
     def work(self) -> None:
         try:
-            self.result = self.context.run(self.call)
-        except (GeneratorExit, StopIteration) as error:  # no future may carry these
-            self.error = RuntimeError(f"the task raised {type(error).__name__}")
-            self.error.__cause__ = error
+            self.result = self.context.run(fit_for_a_future, self.call)
         except BaseException as error:  # noqa: BLE001 - belongs to whoever awaits it
             self.error = error
 

@@ -46,6 +46,7 @@ class Invoker:
         result_ttl: seconds results are kept unless task or message say otherwise.
         max_rescues: crashes a message survives unless its task says otherwise.
         max_result: bytes a return value, or a checkpoint, may take, encoded.
+        now: the time, in epoch seconds.
         save: writes a claim's note, as ``Store.save``; None to keep notes for the settlement.
         hook: what each run happens within, of ``VTASKS_TASK_CONTEXT``.
     """
@@ -60,6 +61,7 @@ class Invoker:
         result_ttl: float,
         max_rescues: int,
         max_result: int,
+        now: Callable[[], float] = time.time,
         save: Save | None = None,
         hook: propagation.Hook | None = None,
     ) -> None:
@@ -70,6 +72,7 @@ class Invoker:
         self._result_ttl = result_ttl
         self._max_rescues = max_rescues
         self._max_result = max_result
+        self._now = now
         self._save = save
         self._hook = hook
         self._lanes = lanes.Lanes()
@@ -98,7 +101,7 @@ class Invoker:
         return outcome
 
     async def _invoke(self, claim: Claim) -> Outcome:
-        started_at = time.time()
+        started_at = self._now()
         attempts = outcomes.load_history(claim.history) if claim.history else []
         try:
             call = decode(claim.body)
@@ -130,7 +133,7 @@ class Invoker:
     def rescue(self, claim: Claim) -> Outcome:
         """The outcome of a claim taken over from a worker that vanished."""
         attempts = outcomes.load_history(claim.history)
-        lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or time.time())
+        lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or self._now())
         blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
         attempts.append(lost)
         name, own = "", None
@@ -160,7 +163,7 @@ class Invoker:
         outcome = Dead(dump_history(attempts), outcomes.EXPIRED)
         if known is not None:
             run = Run(claim, call, known, attempts, self._alias, None, self._max_result)
-            run.finish(State.DEAD, outcome.reason)
+            run.finish(State.DEAD, self._now(), outcome.reason)
             await self._tell_finished(run)
         return self._give_up(claim, call.task, outcome)
 
@@ -193,7 +196,7 @@ class Invoker:
             elif known.is_async:
                 value = await known.task.func(*_arguments(run), **kwargs)
             else:
-                value = await self._in_thread(partial(known.task.func, *_arguments(run), **kwargs))
+                value = await self._crew.run(partial(known.task.func, *_arguments(run), **kwargs))
             outcome = self._success(run, value)
         except BaseException as error:  # noqa: BLE001 - _failure raises again what is none
             outcome = self._failure(run, error)
@@ -205,16 +208,12 @@ class Invoker:
             await self._tell_finished(run)
         return outcome
 
-    async def _in_thread(self, work: Callable[[], Any]) -> Any:
-        """Run the function of a synchronous task."""
-        return await self._crew.run(work)
-
     async def _timed(self, run: Run, timeout: float) -> Any:
         work = partial(run.known.task.func, *_arguments(run), **run.call.kwargs)
         limit = timeouts.Limit(run, timeout, self._late)
         if run.known.is_async:
             return await limit.coroutine(work)
-        return await limit.in_thread(work, self._in_thread)
+        return await limit.in_thread(work, self._crew.run)
 
     def _late(self, run: Run, error: TaskTimeout, stack: str) -> Coroutine[Any, Any, Outcome]:
         return self._in_lane(self._left_behind(run, error, stack))
@@ -236,7 +235,7 @@ class Invoker:
     def _end(self, run: Run, outcome: Outcome) -> None:
         if run.notes is not None:
             run.notes.close()
-        seconds = time.time() - run.attempts[-1].started_at
+        seconds = self._now() - run.attempts[-1].started_at
         self._events.finished(run.claim, run.known.name, outcome, seconds)
 
     def _success(self, run: Run, value: Any) -> Done:
@@ -247,7 +246,7 @@ class Invoker:
         if ttl > 0 and value is not None:
             run.packed = self._pack(run, value)
         run.value = value
-        run.finish(State.DONE)
+        run.finish(State.DONE, self._now())
         return Done(dump_history(run.attempts), run.packed, ttl)
 
     def _pack(self, run: Run, value: Any) -> bytes:
@@ -267,7 +266,7 @@ class Invoker:
         blame(run.attempts[-1], error)
         outcome = verdict(run, error)
         if isinstance(outcome, Dead):
-            run.finish(State.DEAD, outcome.reason)
+            run.finish(State.DEAD, self._now(), outcome.reason)
         return outcome
 
 

@@ -12,11 +12,11 @@ import contextlib
 import contextvars
 import queue
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
-from asgiref.sync import AsyncToSync, ThreadSensitiveContext, sync_to_async
+from asgiref.sync import AsyncToSync, ThreadSensitiveContext, async_to_sync, sync_to_async
 from django.db import connections
 
 type _Work = tuple[Future[Any], Callable[[], Any]]
@@ -89,6 +89,22 @@ class Lane(Executor):
         connections.close_all()
 
 
+class CallersLane(Lane):
+    """No thread of its own: what a task sends to threads goes where its caller's would go.
+
+    So the caller's transaction is the task's, and nothing here ever cleans it up.
+    """
+
+    def __init__(self) -> None:
+        self.used = True  # so that nobody keeps it for another task
+
+    async def clean(self) -> None:
+        """Nothing to do."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Nothing to do."""
+
+
 class Lanes:
     """All lanes of a runtime; the one last given back is taken first, so few threads live."""
 
@@ -118,6 +134,14 @@ class Lanes:
             self._free.pop().shutdown()
 
 
+def fit_for_a_future[T](call: Callable[[], T]) -> T:
+    """Call it; an exception that no future may carry becomes a RuntimeError."""
+    try:
+        return call()
+    except (GeneratorExit, StopIteration) as error:
+        raise RuntimeError(f"the task raised {type(error).__name__}") from error
+
+
 def clean_connections() -> None:
     """Leave this thread's connections as a request would: none stale, no transaction open."""
     for connection in connections.all(initialized_only=True):
@@ -137,6 +161,33 @@ def in_sync_caller() -> bool:
     if _behind is not None and _behind.get(None) is None:
         return False
     return getattr(AsyncToSync.executors, "current", None) is not None
+
+
+def run_here[T](work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine to its end; what it sends through ``sync_to_async`` happens in this thread.
+
+    A thread whose event loop is running can do neither: then another one does both, and this waits.
+    """
+
+    async def call() -> T:
+        return await work()
+
+    def here() -> T:
+        result: T = async_to_sync(call)()
+        return result
+
+    def elsewhere() -> T:
+        try:
+            return here()
+        finally:
+            connections.close_all()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return here()
+    with ThreadPoolExecutor(1, thread_name_prefix="vtasks-aside") as aside:
+        return aside.submit(elsewhere).result()
 
 
 async def in_caller_thread[T](call: Callable[[], T]) -> T:

@@ -73,9 +73,8 @@ class Run:
                 object.__setattr__(self._result, "_return_value", self.value)
         return self._result
 
-    def finish(self, state: State, reason: str | None = None) -> None:
-        self.state, self.reason = state, reason
-        self.finished_at, self._result = time.time(), None
+    def finish(self, state: State, at: float, reason: str | None = None) -> None:
+        self.state, self.finished_at, self.reason, self._result = state, at, reason, None
 
     # -- what its context shows
 

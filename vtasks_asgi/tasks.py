@@ -1,22 +1,25 @@
-"""``@task`` and ``VTask``: Django's task, with our options and the function's own signature."""
+"""``VTask``: Django's task, with our options and the function's own signature."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    ParamSpec,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from django.core.signals import setting_changed
-from django.tasks import (
-    DEFAULT_TASK_BACKEND_ALIAS,
-    DEFAULT_TASK_QUEUE_NAME,
-    Task,
-    task_backends,
-)
-from django.tasks.base import DEFAULT_TASK_PRIORITY
+from django.tasks import Task, task_backends
 from django.tasks.exceptions import InvalidTask
 
-from vtasks_asgi import registry, task_options
-from vtasks_asgi.context import VTaskContext
+from vtasks_asgi import registry, task_options, uniqueness
 from vtasks_asgi.core.retry import (
     DEFAULT_BACKOFF,
     DEFAULT_MAX_ATTEMPTS,
@@ -26,13 +29,14 @@ from vtasks_asgi.core.retry import (
     RetryPolicy,
     Waits,
 )
-from vtasks_asgi.task_result import VTaskResult
+from vtasks_asgi.uniqueness import UniqueKey
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 if TYPE_CHECKING:
+    from vtasks_asgi.task_result import VTaskResult
 
     class _Task(Task[P, R]): ...
 
@@ -45,6 +49,26 @@ else:
 
         def __class_getitem__(cls, item):
             return cls
+
+
+class UsingOptions(TypedDict, total=False):
+    """What ``using`` can change besides uniqueness; None leaves an option as it is."""
+
+    priority: int | None
+    queue_name: str | None
+    run_after: datetime | None
+    backend: str | None
+    result_ttl: float | None
+    expires: float | datetime | None
+    metadata: Mapping[str, Any] | None
+    ttl: float | None
+    remove_unique_on_complete: bool | None
+    on_duplicate: Literal["reject", "existing"] | None
+    on_commit: bool | None
+
+
+_APART = ("unique", "unique_key", "debounce", "debounce_max")
+_USING = frozenset({*UsingOptions.__annotations__, *_APART})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +87,18 @@ class VTask(_Task[P, R]):
         metadata: a dict of JSON that goes with the call, for ``context.metadata``.
         max_rescues: survives so many deaths of its worker; default ``VTASKS_MAX_RESCUES``.
         result_ttl: seconds its result is kept; default ``OPTIONS["RESULT_TTL"]``, 0 keeps none.
+        unique: at most one live message a key and queue; by default when there is a ``unique_key``.
+        unique_key: a text, or a function of the arguments that returns one; default is the call:
+            the task's name and arguments.
+        ttl: seconds from the enqueue for which a throttled task's key is held.
+        remove_unique_on_complete: False throttles: the key outlives the task, until ``ttl``.
+        on_duplicate: what enqueueing a duplicate gives: "reject" None, "existing" the result of the
+            message that holds the key, or None when that has ended and left no result.
+        debounce: seconds that each call puts the run off: the latest arguments of a key win, and
+            none is refused; 0 for none.
+        debounce_max: seconds after the first call at which it runs at the latest; default never.
+        on_commit: whether a store that cannot join a transaction waits for its commit; default is
+            True. Database backends join it, whatever this says.
     """
 
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
@@ -74,6 +110,14 @@ class VTask(_Task[P, R]):
     metadata: Mapping[str, Any] | None = field(default=None, hash=False)
     max_rescues: int | None = None
     result_ttl: float | None = None
+    unique: bool | None = None
+    unique_key: UniqueKey | None = None
+    ttl: float | None = None
+    remove_unique_on_complete: bool = True
+    on_duplicate: Literal["reject", "existing"] = "reject"
+    on_commit: bool | None = None
+    debounce: float | None = None
+    debounce_max: float | None = None
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -88,40 +132,50 @@ class VTask(_Task[P, R]):
         async def aget_result(self, result_id: str) -> VTaskResult[P, R]: ...
 
     def get_backend(self) -> Any:
-        """The backend of this task's alias.
+        """The backend of this task's alias; see ``backend_of``."""
+        return backend_of(self.backend)
 
-        Django keeps one per context and would build ours anew for many a request; ours may be
-        shared by all.
-        """
-        backend = _shared.get(self.backend)
-        if backend is None:
-            backend = task_backends[self.backend]
-            if getattr(backend, "shareable", False):
-                _shared[self.backend] = backend
-        return backend
-
+    @overload
     def using(
         self,
         *,
-        priority: int | None = None,
-        queue_name: str | None = None,
-        run_after: datetime | None = None,
-        backend: str | None = None,
-        result_ttl: float | None = None,
-        expires: float | datetime | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> "VTask[P, R]":
-        """A copy with other defaults, as Django's ``using``; times are in seconds."""
-        changes: dict[str, Any] = {
-            "priority": priority,
-            "queue_name": queue_name,
-            "run_after": run_after,
-            "backend": backend,
-            "result_ttl": result_ttl,
-            "expires": expires,
-            "metadata": metadata,
-        }
-        return replace(self, **{k: v for k, v in changes.items() if v is not None})
+        debounce: float,
+        debounce_max: float | None = ...,
+        unique: bool | None = ...,
+        unique_key: UniqueKey | None = ...,
+        **options: Unpack[UsingOptions],
+    ) -> "VTask[P, R]": ...
+    @overload
+    def using(
+        self,
+        *,
+        unique: bool | None,
+        unique_key: UniqueKey | None = ...,
+        **options: Unpack[UsingOptions],
+    ) -> "UniqueTask[P, R]": ...
+    @overload
+    def using(
+        self, *, unique_key: UniqueKey, **options: Unpack[UsingOptions]
+    ) -> "UniqueTask[P, R]": ...
+    @overload
+    def using(self, **options: Unpack[UsingOptions]) -> Self: ...
+    def using(self, **options: Any) -> Any:
+        """A copy with other options, as Django's ``using``; those that are None stay.
+
+        Raises:
+            InvalidTask: an option will not do; the message names it.
+            TypeError: an option is unknown, or can be given to ``@task`` only.
+        """
+        for name in options.keys() - _USING:
+            raise TypeError(f"using() takes no {name!r}; it takes {', '.join(sorted(_USING))}")
+        return replace(self, **{k: v for k, v in options.items() if v is not None})
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether its calls have a unique key."""
+        if self.unique is None:
+            return self.unique_key is not None or bool(self.debounce)
+        return self.unique
 
     @property
     def policy(self) -> RetryPolicy:
@@ -130,6 +184,39 @@ class VTask(_Task[P, R]):
         return RetryPolicy(
             self.max_attempts, rescues, self.backoff, self.retry_on, self.dont_retry_on
         )
+
+
+if TYPE_CHECKING:
+
+    class UniqueTask(VTask[P, R]):
+        """A task whose enqueue may be refused as a duplicate, as type checkers see it."""
+
+        def enqueue(  # type: ignore[override]
+            self, *args: P.args, **kwargs: P.kwargs
+        ) -> VTaskResult[P, R] | None: ...
+        async def aenqueue(  # type: ignore[override]
+            self, *args: P.args, **kwargs: P.kwargs
+        ) -> VTaskResult[P, R] | None: ...
+
+else:
+    UniqueTask = VTask
+
+
+def backend_of(alias: str) -> Any:
+    """The backend of that alias.
+
+    Django keeps one per context and would build ours anew for many a request; ours may be shared
+    by all.
+
+    Raises:
+        InvalidTaskBackend: there is none.
+    """
+    backend = _shared.get(alias)
+    if backend is None:
+        backend = task_backends[alias]
+        if getattr(backend, "shareable", False):
+            _shared[alias] = backend
+    return backend
 
 
 _shared: dict[str, Any] = {}
@@ -154,102 +241,8 @@ def _validate(task: VTask[Any, Any]) -> None:
     ttl = task.result_ttl
     if ttl is not None and not (type(ttl) in (int, float) and 0 <= ttl < float("inf")):
         raise InvalidTask(f"{name}: result_ttl must be a number of seconds, 0 to keep no result")
-    if problem := task_options.problem(task):
+    if problem := task_options.problem(task) or uniqueness.problem(task):
         raise InvalidTask(f"{name}: {problem}")
 
 
-class _Decorator(Protocol):
-    # First the coroutine functions: their result is what they return when awaited.
-    @overload
-    def __call__[**Q, T](self, function: Callable[Q, Coroutine[Any, Any, T]], /) -> VTask[Q, T]: ...
-    @overload
-    def __call__[**Q, T](self, function: Callable[Q, T], /) -> VTask[Q, T]: ...
-
-
-class _ContextDecorator(Protocol):
-    @overload
-    def __call__[**Q, T](
-        self, function: Callable[Concatenate[VTaskContext, Q], Coroutine[Any, Any, T]], /
-    ) -> VTask[Q, T]: ...
-    @overload
-    def __call__[**Q, T](
-        self, function: Callable[Concatenate[VTaskContext, Q], T], /
-    ) -> VTask[Q, T]: ...
-
-
-@overload
-def task[**Q, T](function: Callable[Q, Coroutine[Any, Any, T]], /) -> VTask[Q, T]: ...
-@overload
-def task[**Q, T](function: Callable[Q, T], /) -> VTask[Q, T]: ...
-@overload
-def task(
-    *,
-    priority: int = ...,
-    queue_name: str = ...,
-    backend: str = ...,
-    takes_context: Literal[False] = ...,
-    max_attempts: int = ...,
-    backoff: Waits = ...,
-    retry_on: Kinds | None = ...,
-    dont_retry_on: Kinds = ...,
-    timeout: float | None = ...,
-    expires: float | datetime | None = ...,
-    metadata: Mapping[str, Any] | None = ...,
-    max_rescues: int | None = ...,
-    result_ttl: float | None = ...,
-) -> _Decorator: ...
-@overload
-def task(
-    *,
-    priority: int = ...,
-    queue_name: str = ...,
-    backend: str = ...,
-    takes_context: Literal[True],
-    max_attempts: int = ...,
-    backoff: Waits = ...,
-    retry_on: Kinds | None = ...,
-    dont_retry_on: Kinds = ...,
-    timeout: float | None = ...,
-    expires: float | datetime | None = ...,
-    metadata: Mapping[str, Any] | None = ...,
-    max_rescues: int | None = ...,
-    result_ttl: float | None = ...,
-) -> _ContextDecorator: ...
-def task(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    priority: int = DEFAULT_TASK_PRIORITY,
-    queue_name: str = DEFAULT_TASK_QUEUE_NAME,
-    backend: str = DEFAULT_TASK_BACKEND_ALIAS,
-    takes_context: bool = False,
-    **options: Any,
-) -> Any:
-    """Turn a module-level function, sync or async, into a task.
-
-    The options are Django's, and those of ``VTask``. Enqueue arguments are checked by editors
-    against the function's own signature, without the context when ``takes_context`` is True.
-
-    Raises:
-        InvalidTask: the function or an option will not do; the message names it.
-        TypeError: an option is unknown.
-    """
-
-    def decorate(func: Callable[..., Any]) -> VTask[..., Any]:
-        try:
-            return VTask(
-                func=func,
-                priority=priority,
-                queue_name=queue_name,
-                backend=backend,
-                run_after=None,
-                takes_context=takes_context,
-                **options,
-            )
-        except TypeError as error:
-            raise TypeError(f"@task on {func.__qualname__}: {error}") from None
-
-    return decorate(function) if function else decorate
-
-
-__all__ = ["Backoff", "VTask", "VTaskContext", "VTaskResult", "task"]
+__all__ = ["Backoff", "UniqueTask", "VTask"]

@@ -39,6 +39,8 @@ def test_an_entry_has_defaults() -> None:
         misfire="latest",
         max_catch_up=100,
         misfire_grace_time=None,
+        unique=None,
+        unique_key=None,
     )
 
 
@@ -56,6 +58,8 @@ def test_every_key_arrives() -> None:
             "misfire": "all",
             "max_catch_up": 5,
             "misfire_grace_time": 90,
+            "unique": True,
+            "unique_key": "report",
         },
     )
     assert entry == Entry(
@@ -69,6 +73,8 @@ def test_every_key_arrives() -> None:
         misfire="all",
         max_catch_up=5,
         misfire_grace_time=90.0,
+        unique=True,
+        unique_key="report",
     )
 
 
@@ -142,6 +148,10 @@ WRONG: list[tuple[str, object, str]] = [
     ("misfire_grace_time", math.inf, "use seconds above 0"),
     ("misfire_grace_time", True, "use seconds above 0"),
     ("misfire_grace_time", "60", "use seconds above 0"),
+    ("unique", 1, "use True or False"),
+    ("unique", None, "use True or False"),
+    ("unique_key", "", "use a text"),
+    ("unique_key", len, "use a text"),
 ]
 
 
@@ -193,6 +203,7 @@ def test_an_unknown_key_is_met_with_the_nearest_one(key: object, suggestion: str
         ({"timezone": "UTC"}, "['timezone'] has no effect on a period; remove it"),
         ({"max_catch_up": 5}, "['max_catch_up'] has no effect; remove it, or add 'misfire': 'all'"),
         ({"misfire": "skip", "misfire_grace_time": None}, "use seconds, or drop 'misfire'"),
+        ({"unique": False, "unique_key": "x"}, "['unique_key'] has no effect; remove it, or"),
     ],
 )
 def test_keys_that_contradict_each_other_are_refused(extra: dict[str, Any], problem: str) -> None:

@@ -1,21 +1,71 @@
 """Every test of Django's side has the tables, empty, and may change settings."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 from asgiref.sync import SyncToAsync
+from django.conf import settings
 from django.contrib.auth.models import Group
-from django.db import connections
+from django.core.management import call_command
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.test import SimpleTestCase, override_settings
 
+from tests.database import default_database
 from tests.django import sample
 from tests.django.helpers import Ear
+from tests.services.postgres import Postgres
 from vtasks_asgi import asgi
 from vtasks_asgi.runtime.events import hub
 
 type Change = Callable[..., None]
+
+
+#: Where the tests of a file run that says ``pytestmark = EACH_DATABASE``.
+DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.server)]
+EACH_DATABASE = pytest.mark.usefixtures("each_database")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "each_database" in metafunc.fixturenames:
+        metafunc.parametrize("each_database", DATABASES, indirect=True)
+
+
+@pytest.fixture
+def each_database(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Django's default database is one after the other; in its own test classes the usual one."""
+    which = getattr(request, "param", "sqlite")
+    if which == "sqlite":
+        yield
+        return
+    # Setting TASKS makes the backends anew, with stores for this database.
+    with (
+        default_database(request.getfixturevalue(f"{which}_site"), forget_default),
+        override_settings(TASKS=settings.TASKS),
+    ):
+        yield
+
+
+def forget_default() -> None:
+    """Where connections to it are kept: here, and where coroutines send their queries."""
+
+    def forget() -> None:
+        connections.close_all()
+        with suppress(AttributeError):  # there was none
+            del connections[DEFAULT_DB_ALIAS]
+
+    forget()
+    SyncToAsync.single_thread_executor.submit(forget).result()
+
+
+@pytest.fixture(scope="session")
+def postgres_site(postgres: Postgres) -> dict[str, Any]:
+    """An entry of DATABASES: one on that server, with all apps' tables."""
+    entry = postgres.database | {"NAME": postgres.create("site")}
+    with default_database(entry, forget_default):
+        call_command("migrate", verbosity=0)
+    return entry
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +74,8 @@ def clean(request: pytest.FixtureRequest, migrated: None) -> Iterator[None]:
     if request.cls is not None and issubclass(request.cls, SimpleTestCase):
         yield
         return
+    if "each_database" in request.fixturenames:
+        request.getfixturevalue("each_database")
     request.getfixturevalue("tables")
     Group.objects.all().delete()
     sample.SEEN.clear()

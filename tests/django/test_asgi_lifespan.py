@@ -10,7 +10,7 @@ from tests.django.server import Event, Inner, Receive, Send, Server, django, ser
 from vtasks_asgi.asgi import get_worker_application
 from vtasks_asgi.exceptions import StoreUnavailable
 from vtasks_asgi.runtime.runtime import Runtime
-from vtasks_asgi.store.database.sqlite import SQLiteStore
+from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 
 pytestmark = pytest.mark.usefixtures("site")
 

@@ -56,6 +56,10 @@ def test_a_good_project_has_nothing_to_fix() -> None:
         ({"VTASKS_METRICS_PATH": "/a b"}, ["VTASKS_METRICS_PATH"]),
         ({"VTASKS_HEALTH_TOKEN": "a b"}, ["VTASKS_HEALTH_TOKEN"]),
         ({"VTASKS_IMPORTS": ["no.such.module"]}, ["VTASKS_IMPORTS", "no.such.module"]),
+        ({"VTASKS_TASK_CONTEXT": "no.such.hook"}, ["VTASKS_TASK_CONTEXT", "no.such.hook"]),
+        ({"VTASKS_TASK_CONTEXT": "sys.path"}, ["VTASKS_TASK_CONTEXT", "cannot be called"]),
+        ({"VTASKS_PROPAGATE": ["no.such.variable"]}, ["VTASKS_PROPAGATE", "no.such.variable"]),
+        ({"VTASKS_PROPAGATE": ["sys.path"]}, ["VTASKS_PROPAGATE", "no ContextVar"]),
     ],
     ids=str,
 )
@@ -92,6 +96,14 @@ def test_e002_schedule(change: Change, entry: dict[str, Any], words: list[str]) 
     text = only("E002")
     assert "VTASKS_SCHEDULE['nightly']" in text
     assert all(word in text for word in words)
+
+
+def test_e001_the_task_of_a_batch_queue(change: Change) -> None:
+    batch = {"count": 10, "timeout": 1.0}
+    change(VTASKS_BATCH_QUEUES={"b": batch | {"task": "tests.django.sample.ad"}, "c": batch})
+    text = only("E001")
+    assert "the batch queue 'b' has the task 'tests.django.sample.ad'" in text
+    assert "did you mean 'tests.django.sample.add'" in text
 
 
 def test_e002_one_each(change: Change) -> None:
@@ -153,8 +165,8 @@ def test_other_backends_are_none_of_our_business(change: Change) -> None:
 
 
 def test_w001_settings_of_the_ancestor(change: Change) -> None:
-    change(VTASKS_BATCH_QUEUES={})
-    assert "VTASKS_BATCH_QUEUES has no effect" in only("W001")
+    change(VTASKS_SHUTDOWN_CANCEL_GRACE=5)
+    assert "VTASKS_SHUTDOWN_CANCEL_GRACE has no effect" in only("W001")
 
 
 @pytest.mark.parametrize(

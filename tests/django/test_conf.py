@@ -7,6 +7,7 @@ import pytest
 from tests.django.conftest import Change
 from vtasks_asgi import conf
 from vtasks_asgi.conf import options
+from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.exceptions import ConfigurationError
 
 GOOD: list[tuple[str, Any, Any]] = [
@@ -14,6 +15,12 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("VTASKS_QUEUES", ["a", "b"], {"a": None, "b": None}),
     ("VTASKS_QUEUES", ("a",), {"a": None}),
     ("VTASKS_QUEUES", {"a": {"worker_concurrency": 5}, "b": {}}, {"a": 5, "b": None}),
+    ("VTASKS_BATCH_QUEUES", {"b": {"count": 100, "timeout": 5}}, {"b": Batch(100, 5.0)}),
+    (
+        "VTASKS_BATCH_QUEUES",
+        {"b": {"count": 100, "timeout": 5, "task": "shop.tasks.load", "min_count": 10}},
+        {"b": Batch(100, 5.0, "shop.tasks.load", 10)},
+    ),
     ("VTASKS_CONCURRENCY", 1, 1),
     ("VTASKS_SCHEDULE", {}, {}),
     ("VTASKS_RUN_SCHEDULER", False, False),
@@ -36,6 +43,10 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("VTASKS_HEALTH_CHECK_FILE", "/run/worker", "/run/worker"),
     ("VTASKS_WORKER_ID", "w1", "w1"),
     ("VTASKS_IMPORTS", ["shop.jobs"], ("shop.jobs",)),
+    ("VTASKS_TASK_CONTEXT", "shop.hooks.around", "shop.hooks.around"),
+    ("VTASKS_PROPAGATE", ["shop.context.tenant"], ("shop.context.tenant",)),
+    ("VTASKS_VALKEY_PREFIX", "shop", "shop:"),
+    ("VTASKS_VALKEY_PREFIX", "shop:blue:", "shop:blue:"),
 ]
 
 FROM_ENVIRONMENT: list[tuple[str, str, Any]] = [
@@ -43,6 +54,7 @@ FROM_ENVIRONMENT: list[tuple[str, str, Any]] = [
     ("VTASKS_QUEUES", "a, b", {"a": None, "b": None}),
     ("VTASKS_QUEUES", '["a", "b"]', {"a": None, "b": None}),
     ("VTASKS_QUEUES", ' {"a": {"worker_concurrency": 5}}', {"a": 5}),
+    ("VTASKS_BATCH_QUEUES", '{"b": {"count": 9, "timeout": 0.5}}', {"b": Batch(9, 0.5)}),
     ("VTASKS_CONCURRENCY", "7", 7),
     (
         "VTASKS_SCHEDULE",
@@ -66,6 +78,9 @@ FROM_ENVIRONMENT: list[tuple[str, str, Any]] = [
     ("VTASKS_HEALTH_CHECK_FILE", "/run/worker", "/run/worker"),
     ("VTASKS_WORKER_ID", "w1", "w1"),
     ("VTASKS_IMPORTS", "shop.jobs,shop.more", ("shop.jobs", "shop.more")),
+    ("VTASKS_TASK_CONTEXT", "shop.hooks.around", "shop.hooks.around"),
+    ("VTASKS_PROPAGATE", "shop.context.tenant", ("shop.context.tenant",)),
+    ("VTASKS_VALKEY_PREFIX", "shop", "shop:"),
 ]
 
 WRONG: list[tuple[str, Any, str]] = [
@@ -82,6 +97,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("VTASKS_QUEUES", {"a": 5}, r"\['a'\] must be a dict such as {'worker_concurrency': 5}"),
     ("VTASKS_QUEUES", {"a": {"slots": 5}}, "unknown option 'slots'; use worker_concurrency"),
     ("VTASKS_QUEUES", {"a": {"worker_concurrency": 0}}, "must be a whole number of at least 1"),
+    ("VTASKS_QUEUES", {"a": {"batch": {"count": 0}}}, r"\['a'\]\['batch'\]\['count'\] must be"),
+    ("VTASKS_BATCH_QUEUES", ["b"], "must be a dict of queues"),
+    ("VTASKS_BATCH_QUEUES", "{oops", "is not valid JSON"),
+    ("VTASKS_BATCH_QUEUES", {"": {}}, "has the queue name ''"),
+    ("VTASKS_BATCH_QUEUES", {"b": 5}, r"\['b'\] must be a dict such as {'count': 100, 'timeout'"),
     ("VTASKS_CONCURRENCY", 0, "must be a whole number of at least 1"),
     ("VTASKS_CONCURRENCY", True, "must be a whole number of at least 1"),
     ("VTASKS_CONCURRENCY", 2.5, "must be a whole number of at least 1"),
@@ -106,6 +126,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("VTASKS_METRICS_PORT", 0, "must be a whole number of at least 1"),
     ("VTASKS_METRICS_PORT", "http", "must be a whole number of at least 1"),
     ("VTASKS_IMPORTS", 5, "must be a list of names"),
+    ("VTASKS_TASK_CONTEXT", 5, "must be a non-empty string"),
+    ("VTASKS_PROPAGATE", {"a": "b"}, "must be a list of names"),
+    ("VTASKS_VALKEY_PREFIX", "", "must be 1 to 64 letters, digits or any of _ . : -"),
+    ("VTASKS_VALKEY_PREFIX", "a{b}", "must be 1 to 64 letters, digits or any of _ . : -"),
+    ("VTASKS_VALKEY_PREFIX", 5, "must be 1 to 64 letters, digits or any of _ . : -"),
 ]
 
 
@@ -121,6 +146,7 @@ def test_defaults() -> None:
     assert (options().metrics_path, options().health_path) == ("/metrics", "/vtasks/health")
     assert (options().health_token, options().metrics_port, options().worker_id) == (None,) * 3
     assert (options().schedule, options().imports) == ({}, ())
+    assert options().valkey_prefix == "vt:"
 
 
 def test_every_setting_has_a_good_and_a_wrong_example_here() -> None:

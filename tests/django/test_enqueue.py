@@ -12,12 +12,14 @@ from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskRes
 from django.utils import timezone
 
 from tests.django import sample
-from tests.django.conftest import Change
+from tests.django.conftest import EACH_DATABASE, Change
 from tests.django.helpers import NO_ROWS, arows, rows
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.core.envelope import decode, encode
 from vtasks_asgi.db.models import Message
 from vtasks_asgi.exceptions import PayloadTooLarge
+
+pytestmark = EACH_DATABASE
 
 TWO_QUEUES = {
     "TASKS": {

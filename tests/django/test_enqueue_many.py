@@ -8,11 +8,13 @@ from django.db import connection, connections
 from django.tasks import TaskResultStatus, task_backends
 
 from tests.django import sample
-from tests.django.conftest import Change
-from tests.django.helpers import NO_ROWS, arows, rows
-from vtasks_asgi.backends.base import VTasksBackend
+from tests.django.conftest import EACH_DATABASE, Change
+from tests.django.helpers import NO_ROWS, arows, rows, stored
+from vtasks_asgi.backends.base import Item, VTasksBackend
 from vtasks_asgi.db.models import Message
 from vtasks_asgi.exceptions import ConfigurationError, StoreUnavailable
+
+pytestmark = EACH_DATABASE
 
 TWO_QUEUES = {
     "TASKS": {
@@ -32,13 +34,15 @@ def backend() -> VTasksBackend:
 
 class TestMany:
     def test_results_come_in_order(self) -> None:
-        results = backend().enqueue_many([(sample.add, [n], {"b": 1}) for n in range(10)])
+        items: list[Item] = [(sample.add, [n], {"b": 1}) for n in range(10)]
+        results = stored(backend().enqueue_many(items))
         assert [result.args for result in results] == [[n] for n in range(10)]
         assert rows()["messages"] == 10
         assert [sample.add.get_result(r.id).args for r in results] == [[n] for n in range(10)]
 
     async def test_asynchronously_too(self) -> None:
-        results = await backend().aenqueue_many([(sample.aadd, (n,), {}) for n in range(10)])
+        items: list[Item] = [(sample.aadd, (n,), {}) for n in range(10)]
+        results = stored(await backend().aenqueue_many(items))
         assert [result.args for result in results] == [[n] for n in range(10)]
         assert (await arows())["messages"] == 10
 
@@ -60,7 +64,7 @@ class TestMany:
     def test_queue_name_among_the_kwargs_selects_the_queue(self, change: Change) -> None:
         change(**TWO_QUEUES)
         kwargs = {"b": 1, "queue_name": "mail"}
-        [result] = backend().enqueue_many([(sample.add, [1], kwargs)])
+        [result] = stored(backend().enqueue_many([(sample.add, [1], kwargs)]))
         message = Message.objects.get()
         assert message.queue == "mail"
         assert (result.kwargs, result.task.queue_name) == ({"b": 1}, "mail")
@@ -68,7 +72,8 @@ class TestMany:
 
     def test_unless_the_function_has_a_parameter_of_that_name(self, change: Change) -> None:
         change(**TWO_QUEUES)
-        [result] = backend().enqueue_many([(sample.wants_queue_name, [], {"queue_name": "mail"})])
+        items: list[Item] = [(sample.wants_queue_name, [], {"queue_name": "mail"})]
+        [result] = stored(backend().enqueue_many(items))
         assert Message.objects.get().queue == "default"
         assert result.kwargs == {"queue_name": "mail"}
 

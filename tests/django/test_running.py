@@ -1,12 +1,14 @@
 """What a run brings back: values, errors, attempts, and results for as long as they are kept."""
 
+from typing import Any
+
 import pytest
 from django.tasks import TaskResultStatus
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.utils import timezone
 
 from tests.django import sample
-from tests.django.conftest import Change
+from tests.django.conftest import EACH_DATABASE, Change
 from tests.django.helpers import (
     NO_ROWS,
     SYNC_AND_ASYNC,
@@ -19,6 +21,8 @@ from tests.django.helpers import (
 )
 from vtasks_asgi.core.envelope import decode, encode
 from vtasks_asgi.db.models import DeadLetter, Message, Result
+
+pytestmark = EACH_DATABASE
 
 
 def status(result: AnyResult) -> str:
@@ -34,7 +38,7 @@ def test_a_sync_and_an_async_task_return() -> None:
 
 
 def test_djangos_own_decorator_works() -> None:
-    results: list[AnyResult] = [sample.plain.enqueue(4), sample.aplain.enqueue(5)]
+    results: list[Any] = [sample.plain.enqueue(4), sample.aplain.enqueue(5)]
     run(2)
     assert [result.return_value for result in refreshed(*results)] == [8, 10]
 

@@ -73,6 +73,23 @@ def test_options_override_them(runtimes: list[Runtime], change: Change) -> None:
     assert runtime.config.worker == "me"
 
 
+def test_batch_queues_are_left_alone(runtimes: list[Runtime], change: Change) -> None:
+    change(VTASKS_BATCH_QUEUES={"b": {"count": 10, "timeout": 1.0}})
+    work()
+    assert runtimes[0].config.queues == ("default",)
+    with pytest.raises(CommandError, match="no worker of this version runs the batch queue 'b'"):
+        work("--queue", "b")
+
+
+def test_a_batch_queue_of_a_task_nobody_knows_fails_the_start(
+    runtimes: list[Runtime], change: Change
+) -> None:
+    change(VTASKS_BATCH_QUEUES={"b": {"count": 10, "timeout": 1.0, "task": "no.such"}})
+    with pytest.raises(CommandError, match=r"the batch queue 'b' has the task 'no\.such'"):
+        work()
+    assert runtimes == []
+
+
 def test_a_queue_named_twice_is_consumed_once(runtimes: list[Runtime]) -> None:
     work("--queue", "default", "--queue", "default")
     assert runtimes[0].config.queues == ("default",)

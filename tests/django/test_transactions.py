@@ -15,12 +15,14 @@ from django.tasks import task_backends
 from django.test import TestCase
 
 from tests.django import sample
+from tests.django.conftest import EACH_DATABASE
 from tests.django.helpers import Ear, arows, embedded, rows, working
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.exceptions import StoreUnavailable
 from vtasks_asgi.runtime.active import current
 from vtasks_asgi.store.database.doorbell import Doorbell
-from vtasks_asgi.store.database.sqlite import SQLiteStore
+
+pytestmark = EACH_DATABASE
 
 
 def enqueue(value: object) -> None:
@@ -247,7 +249,6 @@ async def test_another_loop_than_the_runtimes_may_enqueue(
 ) -> None:
     """As a library does that runs a loop of its own in a thread."""
     pushed: list[object] = []
-    monkeypatch.setattr(SQLiteStore, "push", lambda self, messages: pushed.append(messages))
 
     async def other() -> str:
         return (await sample.aadd.aenqueue(1)).id
@@ -258,7 +259,8 @@ async def test_another_loop_than_the_runtimes_may_enqueue(
         finally:
             connections.close_all()
 
-    async with embedded():
+    async with embedded() as runtime:
+        monkeypatch.setattr(runtime.store, "push", pushed.append)
         context = contextvars.copy_context()
         found: list[str] = []
         thread = threading.Thread(target=lambda: found.append(context.run(run_loop)))

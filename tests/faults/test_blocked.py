@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import Broker
 from tests.ledger import Verdict, Word, judge
 from tests.processes import wait_for
 from tests.projects import Project, project
@@ -34,8 +35,10 @@ def block_the_loop(it: Project, task: str) -> tuple[Verdict, str]:
 
 
 @pytest.mark.parametrize("task", ["spin", "block"])
-def test_a_blocked_loop_keeps_its_lease_and_is_named(tmp_path: Path, task: str) -> None:
-    with project(tmp_path, VTASKS_LEASE=LEASE) as it:
+def test_a_blocked_loop_keeps_its_lease_and_is_named(
+    tmp_path: Path, broker: Broker, task: str
+) -> None:
+    with project(tmp_path, broker, VTASKS_LEASE=LEASE) as it:
         verdict, log = block_the_loop(it, task)
         assert verdict.word is Word.KEPT, verdict
         blocked = [line for line in log.splitlines() if "event loop has been blocked" in line]

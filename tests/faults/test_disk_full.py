@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import SQLiteFile
 from tests.ledger import Verdict, Word
 from tests.processes import Server, wait_for
 from tests.projects import Project, project
@@ -99,7 +100,7 @@ def outage(
 def test_a_full_disk(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "disk") as disk,
-        project(tmp_path, PROJECT_DATABASE=disk / "db.sqlite3", VTASKS_LEASE=LEASE) as it,
+        project(tmp_path, SQLiteFile(disk / "db.sqlite3"), VTASKS_LEASE=LEASE) as it,
     ):
         verdict = outage(it, lambda server: filled(disk), "full")
         assert verdict.word is Word.KEPT, verdict
@@ -114,7 +115,7 @@ def test_files_that_may_not_grow(tmp_path: Path) -> None:
 def test_a_file_system_that_is_read_only_at_first(tmp_path: Path) -> None:
     with (
         small_disk(tmp_path / "disk") as disk,
-        project(tmp_path, PROJECT_DATABASE=disk / "db.sqlite3") as it,
+        project(tmp_path, SQLiteFile(disk / "db.sqlite3")) as it,
     ):
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         server = it.granian(ready=False)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import RUNNING, Broker
 from tests.ledger import Fault, Verdict, Word
 from tests.processes import Process, wait_for
-from tests.projects import RUNNING, Project, project
+from tests.projects import Project, project
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -45,8 +46,10 @@ def _heard_of_it(it: Project, first: Process) -> bool:
 
 
 @pytest.mark.parametrize("task", ["gated", "gated_sync"])
-def test_the_outcome_of_a_frozen_worker_is_refused(tmp_path: Path, task: str) -> None:
-    with project(tmp_path, VTASKS_LEASE=LEASE) as it:
+def test_the_outcome_of_a_frozen_worker_is_refused(
+    tmp_path: Path, broker: Broker, task: str
+) -> None:
+    with project(tmp_path, broker, VTASKS_LEASE=LEASE) as it:
         verdict = freeze(it, task)
         assert verdict.word is Word.KEPT, verdict
         first, second = it.book().of("frozen")

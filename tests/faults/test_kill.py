@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.brokers import Broker
 from tests.ledger import Fault, Verdict, Word
 from tests.processes import Process, wait_for
 from tests.projects import Project, project
@@ -63,8 +64,8 @@ def _slowest_rescue(it: Project, fault: Fault) -> tuple[float, str]:
         time.sleep(0.05)
 
 
-def test_kill_9_under_a_continuous_feed(tmp_path: Path) -> None:
-    with project(tmp_path, VTASKS_LEASE=LEASE) as it:
+def test_kill_9_under_a_continuous_feed(tmp_path: Path, broker: Broker) -> None:
+    with project(tmp_path, broker, VTASKS_LEASE=LEASE) as it:
         verdict = kill_repeatedly(it)
         assert verdict.word is Word.KEPT, verdict
         assert it.rows("deadletter") == []

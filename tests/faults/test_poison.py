@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import Broker
 from tests.ledger import Fault, Verdict, Word, judge
 from tests.processes import Process, wait_for
 from tests.projects import Project, project
@@ -45,13 +46,15 @@ def _death(it: Project, worker: Process) -> Fault:
     return Fault(worker.pid, last, "exit")
 
 
-def test_a_poison_task_is_dead_lettered_within_its_budget(tmp_path: Path) -> None:
-    with project(tmp_path, VTASKS_LEASE=LEASE, VTASKS_MAX_RESCUES=RESCUES, MUTANT="hasty") as it:
+def test_a_poison_task_is_dead_lettered_within_its_budget(tmp_path: Path, broker: Broker) -> None:
+    with project(
+        tmp_path, broker, VTASKS_LEASE=LEASE, VTASKS_MAX_RESCUES=RESCUES, MUTANT="hasty"
+    ) as it:
         verdict = poison(it, executions=RESCUES + 1)
         assert verdict.word is Word.KEPT, verdict
-        (letter,) = it.rows("deadletter")
-        assert letter["reason"] == "worker_lost"
-        assert letter["crashes"] == RESCUES + 1
+        assert len(it.rows("deadletter")) == 1
+        (letter,) = it.client().do("letters")
+        assert letter == {"id": letter["id"], "reason": "worker_lost", "crashes": RESCUES + 1}
         assert len(it.book().of("poison")) == RESCUES + 1
 
 

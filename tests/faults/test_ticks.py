@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.brokers import Broker
 from tests.ledger import Fault, Verdict, Word
 from tests.processes import Process, wait_for
 from tests.projects import EVERY_SECOND, Project, project
@@ -41,8 +42,8 @@ def _one_that_fired(processes: list[Process]) -> Process | None:
     return next((process for process in processes if FIRED in process.text), None)
 
 
-def test_three_schedulers_fire_each_tick_once(tmp_path: Path) -> None:
-    with project(tmp_path, VTASKS_SCHEDULE=EVERY_SECOND, PROJECT_LOG_LEVEL="DEBUG") as it:
+def test_three_schedulers_fire_each_tick_once(tmp_path: Path, broker: Broker) -> None:
+    with project(tmp_path, broker, VTASKS_SCHEDULE=EVERY_SECOND, PROJECT_LOG_LEVEL="DEBUG") as it:
         verdict = tick(it, window=10, kills=2)
         assert verdict.word is Word.KEPT, verdict
         assert it.complaints() == []

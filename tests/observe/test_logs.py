@@ -22,7 +22,7 @@ from vtasks_asgi.core.outcome import (
 )
 from vtasks_asgi.observe.logs import MAX_TEXT, Logs, clean
 from vtasks_asgi.runtime.events import Events
-from vtasks_asgi.store.base import Claim
+from vtasks_asgi.store.base import Claim, Ticked
 
 TASK = "app.tasks.send"
 SECRET = "hunter2"
@@ -121,9 +121,10 @@ def test_the_runtimes_events(records: list[logging.LogRecord]) -> None:
     tell.reclaimed("default", [claim(id="a", lost="host-1"), claim(id="b")])
     tell.reclaimed("default", [])
     tell.evicted("default", 7)
-    tell.tick("nightly", 0.2, True)
-    tell.tick("nightly", 45.0, True)
-    tell.tick("nightly", 45.0, False)
+    tell.tick("nightly", 0.2, Ticked.FIRED)
+    tell.tick("nightly", 45.0, Ticked.FIRED)
+    tell.tick("nightly", 45.0, Ticked.LATE)
+    tell.tick("nightly", 0.3, Ticked.SKIPPED)
     tell.service_recovered("fetch")
     seen = [(r.levelname, fields(r)) for r in records]
     default = {"queue": "default", "count": 2, "ids": ["a", "b"]}
@@ -134,6 +135,7 @@ def test_the_runtimes_events(records: list[logging.LogRecord]) -> None:
         ("ERROR", {"event": "evicted", "queue": "default", "count": 7}),
         ("DEBUG", {"event": "tick", "schedule": "nightly", "seconds": 0.2}),
         ("WARNING", {"event": "tick", "schedule": "nightly", "seconds": 45.0}),
+        ("INFO", {"event": "tick_skipped", "schedule": "nightly", "seconds": 0.3}),
         ("INFO", {"event": "service_recovered", "service": "fetch"}),
     ]
     assert {r.name for r in records} == {"vtasks_asgi.runtime"}
@@ -176,7 +178,8 @@ def tell_everything(tell: Events, name: str) -> None:
     tell.stale([evil])
     tell.reclaimed(name, [evil])
     tell.evicted(name, 1)
-    tell.tick(name, 1.0, True)
+    tell.tick(name, 1.0, Ticked.FIRED)
+    tell.tick(name, 1.0, Ticked.SKIPPED)
     tell.loop_lag(5.0, name)
     tell.service_failed(name, ValueError(SECRET))
     tell.service_recovered(name)

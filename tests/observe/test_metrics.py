@@ -18,7 +18,7 @@ from vtasks_asgi.observe.collector import Families
 from vtasks_asgi.observe.metrics import MAX_SERVICES, REASONS, Metrics
 from vtasks_asgi.observe.tally import Histogram, RecentMax
 from vtasks_asgi.runtime.events import Events
-from vtasks_asgi.store.base import Claim, QueueStats
+from vtasks_asgi.store.base import Claim, QueueStats, Ticked
 
 TASK = "app.tasks.send"
 DOCS = Path(__file__).parents[2] / "docs" / "observability.md"
@@ -52,6 +52,8 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
     tell = Events([metrics(registry, clock)])
     tell.submitted(TASK, "default", 3)
     tell.submitted(TASK, "default", 2)
+    tell.duplicate(TASK, "default", 3)
+    tell.duplicate(TASK, "mail", 1)
     outcomes: list[Outcome] = [Done(b""), Done(b""), Retry(b"", 5.0), Dead(b"", EXHAUSTED)]
     for outcome in [*outcomes, Release()]:
         tell.started(claim(), TASK, 0.2)
@@ -60,8 +62,9 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
     tell.evicted("default", 4)
     tell.stale([claim(), claim(), claim("mail")])
     tell.reclaimed("mail", [claim("mail")])
-    tell.tick("nightly", 0.3, True)
-    tell.tick("nightly", 0.3, False)
+    tell.tick("nightly", 0.3, Ticked.FIRED)
+    tell.tick("nightly", 0.4, Ticked.LATE)
+    tell.tick("nightly", 0.5, Ticked.SKIPPED)
     tell.loop_lag(0.7, TASK)
     tell.loop_lag(0.1, None)
     tell.service_failed("fetch", ValueError("x"))
@@ -73,6 +76,8 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
     nightly = {"schedule": "nightly"}
     expected: list[tuple[str, dict[str, str], object]] = [
         ("vtasks_tasks_submitted_total", of_task, 5),
+        ("vtasks_tasks_duplicates_total", of_task, 3),
+        ("vtasks_tasks_duplicates_total", {"task_name": TASK, "queue": "mail"}, 1),
         ("vtasks_tasks_processed_total", of_task | {"status": "success"}, 2),
         ("vtasks_tasks_processed_total", of_task | {"status": "retry"}, 1),
         ("vtasks_tasks_processed_total", of_task | {"status": "dead"}, 1),
@@ -98,6 +103,7 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
         ("vtasks_queue_oldest_ready_seconds", default, 12.5),
         ("vtasks_queue_sampled_timestamp_seconds", {}, clock.now()),
         ("vtasks_ticks_total", nightly, 1),
+        ("vtasks_ticks_skipped_total", nightly, 1),
         ("vtasks_tick_lateness_seconds_sum", nightly, pytest.approx(0.3)),
         ("vtasks_loop_lag_seconds", {}, 0.1),
         ("vtasks_loop_lag_max_seconds", {}, 0.7),
@@ -147,7 +153,7 @@ def hostile(tell: Events, name: str) -> None:
     tell.stale([claim(name)])
     tell.reclaimed(name, [claim(name)])
     tell.evicted(name, 1)
-    tell.tick(name, 0.1, True)
+    tell.tick(name, 0.1, Ticked.FIRED)
     tell.sampled({name: QueueStats()})
 
 

@@ -4,6 +4,7 @@ Reads one JSON object a line, ``{"do": verb, ...}``, and answers with one: ``{"a
 ``{"error": "Class: text"}``. ``feed`` and ``scribble`` go on in threads until ``rest``.
 """
 
+import asyncio
 import json
 import sys
 import threading
@@ -18,6 +19,8 @@ from django.utils import timezone
 from tests.ledger import Kind
 from tests.project import tasks
 from tests.project.tasks import PEN
+from vtasks_asgi.assembly import find_backend
+from vtasks_asgi.store.base import Record, State
 
 type Background = tuple[threading.Thread, list[int]]
 
@@ -39,6 +42,23 @@ def result(id: str) -> dict[str, Any]:
     value = found.return_value if found.status == "SUCCESSFUL" else None
     errors = [error.exception_class_path for error in found.errors]
     return {"status": found.status, "value": value, "attempts": found.attempts, "errors": errors}
+
+
+def letters(queue: str = "default") -> list[dict[str, Any]]:
+    """The dead letters of a queue."""
+
+    async def look() -> list[Record]:
+        store = find_backend("default").make_store()
+        await store.open()
+        try:
+            return (await store.browse(queue, State.DEAD, limit=100))[0]
+        finally:
+            await store.aclose()
+
+    return [
+        {"id": each.id, "reason": each.reason, "crashes": each.crashes}
+        for each in asyncio.run(look())
+    ]
 
 
 def feed(prefix: str, calls: list[tuple[str, list[Any]]], every: float) -> None:
@@ -106,7 +126,7 @@ def rest() -> int:
     return steps
 
 
-VERBS = {verb.__name__: verb for verb in (enqueue, result, feed, scribble, rest)}
+VERBS = {verb.__name__: verb for verb in (enqueue, result, letters, feed, scribble, rest)}
 
 
 def serve() -> None:

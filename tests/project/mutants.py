@@ -41,7 +41,7 @@ def no_reclaim() -> None:
 
 def no_fence() -> None:
     """Whoever held a message once may settle it for ever."""
-    from vtasks_asgi.store.database import sql
+    from vtasks_asgi.store.database.sqlite import sql
 
     for name in ("_EXTEND", "_DELETE", "_RETRY", "_RELEASE"):
         statement: str = getattr(sql, name)
@@ -51,7 +51,7 @@ def no_fence() -> None:
 def no_compare() -> None:
     """Each process fires each tick: neither compare-and-set nor a common id."""
     from vtasks_asgi.backends import base
-    from vtasks_asgi.store.database import sql
+    from vtasks_asgi.store.database.sqlite import sql
 
     _replace(sql, "_TICK", sql._TICK.partition(" WHERE excluded.at")[0])
     _replace(base, "tick_id", lambda name, at: token_hex(16))
@@ -59,14 +59,14 @@ def no_compare() -> None:
 
 def impatient() -> None:
     """Gives up at once when another process holds SQLite's lock."""
-    from vtasks_asgi.store.database import writer
+    from vtasks_asgi.store.database.sqlite import writer
 
     _replace(writer, "BUSY_LIMIT", 0.0)
 
 
 def careless() -> None:
     """Takes a settlement the store refused for written."""
-    from vtasks_asgi.store.database.sqlite import SQLiteStore
+    from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 
     settle = SQLiteStore.settle
 
@@ -81,7 +81,7 @@ def careless() -> None:
 
 def forgiving() -> None:
     """Does not count the workers a message has killed."""
-    from vtasks_asgi.store.database import sql
+    from vtasks_asgi.store.database.sqlite import sql
 
     _replace(sql, "_RECLAIM", sql._RECLAIM.replace("crashes + 1", "crashes"))
 

@@ -9,7 +9,7 @@ from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.schedule import Entry, Every
 from vtasks_asgi.runtime.cron import Cron, tick_id
 from vtasks_asgi.runtime.events import Events, Listener
-from vtasks_asgi.store.base import State
+from vtasks_asgi.store.base import State, Ticked
 from vtasks_asgi.store.memory import MemoryStore
 
 START = 1_800_000_000.0
@@ -17,14 +17,18 @@ START = 1_800_000_000.0
 
 class Heard(Listener):
     def __init__(self) -> None:
-        self.ticks: list[tuple[str, float, bool]] = []
+        self.ticks: list[tuple[str, float, Ticked]] = []
         self.submitted_tasks: list[tuple[str, str, int]] = []
+        self.duplicates: list[tuple[str, str, int]] = []
 
     def submitted(self, task: str, queue: str, count: int) -> None:
         self.submitted_tasks.append((task, queue, count))
 
-    def tick(self, schedule: str, lateness: float, fired: bool) -> None:
-        self.ticks.append((schedule, lateness, fired))
+    def duplicate(self, task: str, queue: str, count: int) -> None:
+        self.duplicates.append((task, queue, count))
+
+    def tick(self, schedule: str, lateness: float, ticked: Ticked) -> None:
+        self.ticks.append((schedule, lateness, ticked))
 
 
 class World:

@@ -9,10 +9,11 @@ from tests.fakes import FakeClock
 from tests.runtime.cron_world import START, World, every, make_message
 from vtasks_asgi.core.clock import SystemClock
 from vtasks_asgi.core.message import Message
+from vtasks_asgi.core.outcome import Done
 from vtasks_asgi.core.schedule import Entry, Every
 from vtasks_asgi.runtime.cron import MAX_SLEEP, Cron, tick_id
 from vtasks_asgi.runtime.events import Events, Listener
-from vtasks_asgi.store.base import State
+from vtasks_asgi.store.base import Settlement, State, Ticked
 from vtasks_asgi.store.memory import MemoryStore
 
 
@@ -32,7 +33,7 @@ async def test_a_first_deploy_fires_nothing_but_the_next_tick() -> None:
     world.clock.advance(30)
     assert await cron.look() == pytest.approx(60)
     assert await world.pushed() == [START + 60]
-    assert world.heard.ticks == [("x", 0.0, True)]
+    assert world.heard.ticks == [("x", 0.0, Ticked.FIRED)]
     assert cron.last_ticks == {"x": START + 60}
 
 
@@ -48,9 +49,43 @@ async def test_the_second_process_tells_that_it_came_late() -> None:
     gate.opened.set()
     await asyncio.gather(*looks)
     assert await world.pushed() == [START + 60]
-    assert sorted(world.heard.ticks) == [("x", 0.0, False), ("x", 0.0, True)]
+    assert sorted(world.heard.ticks) == [("x", 0.0, Ticked.FIRED), ("x", 0.0, Ticked.LATE)]
     assert world.heard.submitted_tasks == [("a.b", "default", 1)]
     assert [process.last_ticks for process in processes] == [{"x": START + 60}] * 2
+
+
+async def test_a_tick_whose_key_is_held_is_skipped_and_told_so() -> None:
+    """The last run goes on; a process that comes second is late all the same."""
+
+    def unique(entry: Entry, at: float) -> Message:
+        message = make_message(entry, at)
+        message.unique = "key"
+        return message
+
+    announced: list[str] = []
+
+    async def announce(message: Message) -> None:
+        announced.append(message.id)
+
+    world = await World(every(60)).open()
+    hub = Events([world.heard])
+    cron = Cron(world.store, world.entries, unique, hub, world.clock, announce=announce)
+    await cron.look()
+    for _ in range(2):
+        world.clock.advance(60)
+        await cron.look()
+    await world.process(make=unique).look()
+    assert world.heard.ticks == [("x", 0.0, Ticked.FIRED), ("x", 0.0, Ticked.SKIPPED)]
+    assert world.heard.submitted_tasks == [("a.b", "default", 1)]
+    assert world.heard.duplicates == [("a.b", "default", 1)]
+    assert announced == [tick_id("x", START + 60)]
+    assert cron.last_ticks == {"x": START + 120}
+    claimed = await world.memory.claim("default", 5, worker="w", lease=30)
+    await world.memory.settle([Settlement(claim, Done(b"")) for claim in claimed.claims])
+    world.clock.advance(60)
+    await cron.look()
+    assert world.heard.ticks[-1] == ("x", 0.0, Ticked.FIRED)
+    assert await world.pushed() == [START + 180]
 
 
 async def test_a_schedule_without_a_past_is_known_from_its_first_look() -> None:
@@ -75,7 +110,7 @@ async def test_lateness_and_age_go_by_the_clock_of_the_store() -> None:
     await cron.look()
     world.clock.advance(67.5)
     await cron.look()
-    assert world.heard.ticks == [("x", 7.5, True)]
+    assert world.heard.ticks == [("x", 7.5, Ticked.FIRED)]
     assert cron.ages() == {"x": 7.5}
 
 
@@ -99,7 +134,7 @@ async def test_time_spent_pushing_is_taken_off_the_sleep() -> None:
     await cron.look()
     world.clock.advance(60)
     assert await cron.look() == pytest.approx(35)
-    assert world.heard.ticks == [("x", 25.0, True)]
+    assert world.heard.ticks == [("x", 25.0, Ticked.FIRED)]
 
 
 async def test_a_timer_that_fires_early_does_not_spin() -> None:
@@ -189,7 +224,7 @@ async def test_run_really_sleeps_and_wakes() -> None:
     fired = asyncio.Event()
 
     class Wake(Listener):
-        def tick(self, schedule: str, lateness: float, fired_here: bool) -> None:
+        def tick(self, schedule: str, lateness: float, ticked: Ticked) -> None:
             fired.set()
 
     hub = Events([Wake()])

@@ -16,6 +16,7 @@ from vtasks_asgi.runtime.execute import Executions
 from vtasks_asgi.runtime.fetch import Fetcher
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
+from vtasks_asgi.runtime.suspects import Suspects
 from vtasks_asgi.store.base import Claim, Claimed, State
 from vtasks_asgi.store.memory import MemoryStore
 
@@ -128,12 +129,14 @@ async def test_the_earliest_of_all_queues_counts(
 ) -> None:
     store, clock, events = Due(due), FakeClock(), Events()
     settler = Settler(store, events)
+    executions = Executions(Scene().script, settler, clock, contextvars.copy_context())
     fetcher = Fetcher(
         store,
         ["a", "b"],
         Slots(1),
-        Executions(Scene().script, settler, clock, contextvars.copy_context()),
+        executions,
         settler,
+        Suspects(executions, clock),
         config=configured(poll=60.0),
         events=events,
         clock=clock,

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from tests.brokers import READY, RUNNING
 from tests.ledger import Book, Fault, Run, Verdict, Word
 from tests.processes import Client, Process, Server, wait_for
-from tests.projects import READY, RUNNING, Project, project
+from tests.projects import Project, project
 
 pytestmark = [pytest.mark.server, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 

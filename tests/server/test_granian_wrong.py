@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.brokers import READY
 from tests.ledger import Word
 from tests.processes import Server, wait_for
-from tests.projects import READY, project
+from tests.projects import project
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(180)]
 

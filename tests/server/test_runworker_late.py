@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import READY, project
+from tests.brokers import READY
+from tests.projects import project
 
 pytestmark = [pytest.mark.server, pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -18,7 +19,7 @@ DRAIN = 1.0
 def test_a_worker_whose_file_is_locked_leaves_and_loses_nothing(tmp_path: Path) -> None:
     with project(tmp_path, VTASKS_DRAIN_TIMEOUT=DRAIN) as it:
         uid = it.client().do("enqueue", "nap", "waiting", 0.0)
-        with closing(sqlite3.connect(it.database, isolation_level=None)) as other:
+        with closing(sqlite3.connect(tmp_path / "db.sqlite3", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             worker = it.worker()
             time.sleep(1.0)  # it has looked by now, and waits for the lock

@@ -10,15 +10,17 @@ import pytest
 from tests.database import added_database
 from tests.missing import need
 from tests.services.mariadb import MariaDB
-from tests.services.postgres import Postgres
+from tests.services.postgres import PgBouncer, Postgres
 from tests.services.sentinel import SentinelTrio
 from tests.services.service import Startable
 from tests.services.valkey import Valkey
 from tests.services.valkey_cluster import ValkeyCluster
+from tests.store import still
 
 #: A test that uses one of these gets the marker ``server``.
 NAMES = frozenset(
-    "valkey valkey_cluster sentinel postgres mariadb postgres_database mariadb_database".split()
+    "valkey valkey_cluster sentinel postgres mariadb postgres_database postgres_still"
+    " pgbouncer_still mariadb_database".split()
 )
 
 
@@ -78,3 +80,20 @@ def mariadb_database(mariadb: MariaDB) -> Iterator[str]:
     """Django's alias of a database on that server, with the package's tables."""
     with added_database("mariadb", mariadb.database) as alias:
         yield alias
+
+
+@pytest.fixture(scope="session")
+def postgres_still(postgres: Postgres) -> Iterator[str]:
+    """Django's alias of another database there, whose clock moves only when it is told to."""
+    still.create(postgres)
+    with added_database(still.ALIAS, still.entry(postgres)) as alias:
+        yield alias
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_still(postgres: Postgres, postgres_still: str) -> Iterator[str]:
+    """Django's alias of the same database through PgBouncer."""
+    need(PgBouncer.name, PgBouncer.missing())
+    with PgBouncer(postgres).start() as pooler:
+        with added_database(still.POOLED, still.entry(pooler)) as alias:
+            yield alias

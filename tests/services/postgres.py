@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
 
 from tests.services.service import Service, program
 
@@ -66,6 +67,12 @@ class Postgres(Service):
     @property
     def url(self) -> str:
         return _url(self.port, self.password)
+
+    def create(self, name: str) -> str:
+        """Make another database; its name."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return name
 
     @property
     def database(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.database import empty_tables
 from tests.missing import need
 from tests.services import fixtures
 from tests.store.engines import ENGINES, Engine
@@ -23,7 +24,7 @@ def engine_kind(request: pytest.FixtureRequest) -> type[Engine]:
     kind = ENGINES[request.param]
     need(request.param, kind.missing())
     if kind.fixture:
-        request.getfixturevalue(kind.fixture)
+        kind.service = request.getfixturevalue(kind.fixture)
     return kind
 
 
@@ -40,3 +41,9 @@ def engine(engine_kind: type[Engine], runner: asyncio.Runner) -> Iterator[Engine
 def store(engine: Engine, runner: asyncio.Runner) -> FullStore:
     """A store of that engine, opened on the test's own loop."""
     return runner.run(engine.opened())
+
+
+@pytest.fixture
+def mariadb_tables(mariadb_database: str) -> None:
+    """Empty tables on the session's MariaDB."""
+    empty_tables(mariadb_database)

@@ -7,14 +7,21 @@ cannot be reached, if so. A missing service skips on a laptop and fails where ``
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from django.db import connections
 
-from tests.database import empty_tables
+from tests.database import age_tables, empty_tables
 from tests.fakes import FakeClock
+from tests.services.sentinel import PRIMARY
+from tests.store import server_time, still
 from vtasks_asgi.store.base import FullStore
-from vtasks_asgi.store.database.sqlite import SQLiteStore
+from vtasks_asgi.store.database.mysql.store import MySQLStore
+from vtasks_asgi.store.database.postgres.store import PostgresStore
+from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 from vtasks_asgi.store.memory import MemoryStore
+from vtasks_asgi.store.valkey.store import ValkeyStore
+from vtasks_asgi.store.valkey.url import parse
 
 
 class Engine(ABC):
@@ -22,8 +29,11 @@ class Engine(ABC):
 
     #: How far a time told by the store may be from the one expected, in seconds.
     tolerance = 0.001
-    #: The pytest fixture that makes the storage exist.
+    #: Whether leases that run out at the same moment are taken over in the order of pushing.
+    orders_ties = True
+    #: The pytest fixture that makes the storage exist, and what it gave.
     fixture: str | None = None
+    service: Any = None
 
     def __init__(self) -> None:
         self._made: list[FullStore] = []
@@ -107,4 +117,114 @@ class SQLite(Engine):
         self._clock.advance(seconds)
 
 
-ENGINES: dict[str, type[Engine]] = {"memory": Memory, "sqlite": SQLite}
+class Postgres(Engine):
+    """A database whose server's clock stands still; see ``tests.store.still``."""
+
+    fixture = "postgres_still"
+    alias = still.ALIAS
+
+    def empty(self) -> None:
+        empty_tables(still.ALIAS)
+        still.set_to(FakeClock().now())
+
+    def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        return PostgresStore(self.alias, dead_letter_cap=dead_letter_cap)
+
+    async def advance(self, seconds: float) -> None:
+        await asyncio.to_thread(still.advance, seconds)
+
+
+class PgBouncer(Postgres):
+    """The same database through a pool in transaction mode."""
+
+    fixture = "pgbouncer_still"
+    alias = still.POOLED
+
+
+class Valkey(Engine):
+    """A server of the session's. Its clock is the tests' own, see ``tests.store.server_time``."""
+
+    fixture = "valkey"
+    orders_ties = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = FakeClock()
+        server_time.tell(self._clock.now())
+
+    def empty(self) -> None:
+        self.service.empty()
+
+    def url(self) -> str:
+        return str(self.service.url)
+
+    def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        return ValkeyStore(parse(self.url()), dead_letter_cap=dead_letter_cap)
+
+    async def advance(self, seconds: float) -> None:
+        self._clock.advance(seconds)
+        server_time.tell(self._clock.now())
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        server_time.tell(None)
+
+
+class ValkeyCluster(Valkey):
+    """Three nodes, among which the queues are spread."""
+
+    fixture = "valkey_cluster"
+
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.service.nodes)
+        return f"valkey+cluster://{hosts}"
+
+
+class ValkeySentinel(Valkey):
+    """A primary that is asked for at its sentinels."""
+
+    fixture = "sentinel"
+
+    def empty(self) -> None:
+        self.service.primary.empty()
+
+    def url(self) -> str:
+        hosts = ",".join(f"{host}:{port}" for host, port in self.service.addresses)
+        return f"valkey+sentinel://{hosts}/{PRIMARY}"
+
+
+class MariaDB(Engine):
+    """A server of the session's, whose clock stands still for every connection."""
+
+    fixture = "mariadb_database"
+
+    def empty(self) -> None:
+        self._options["init_command"] = f"SET timestamp = {FakeClock().now()}"
+        empty_tables("mariadb")
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = connections["mariadb"].settings_dict["OPTIONS"]
+        return options
+
+    def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
+        return MySQLStore("mariadb", dead_letter_cap=dead_letter_cap)
+
+    async def advance(self, seconds: float) -> None:
+        await asyncio.to_thread(age_tables, "mariadb", seconds)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        self._options.pop("init_command", None)
+
+
+ENGINES: dict[str, type[Engine]] = {
+    "memory": Memory,
+    "sqlite": SQLite,
+    "mariadb": MariaDB,
+    "postgres": Postgres,
+    "pgbouncer": PgBouncer,
+    "valkey": Valkey,
+    "valkey-cluster": ValkeyCluster,
+    "valkey-sentinel": ValkeySentinel,
+}

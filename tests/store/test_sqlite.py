@@ -13,9 +13,9 @@ import pytest
 from django.db import connections
 
 from vtasks_asgi.core.message import Message, new_id
-from vtasks_asgi.store.database import sql
-from vtasks_asgi.store.database.sqlite import SQLiteStore
-from vtasks_asgi.store.database.writer import AT_ONCE_LIMIT
+from vtasks_asgi.store.database.sqlite import sql
+from vtasks_asgi.store.database.sqlite.store import SQLiteStore
+from vtasks_asgi.store.database.sqlite.writer import AT_ONCE_LIMIT
 
 pytestmark = pytest.mark.usefixtures("tables")
 

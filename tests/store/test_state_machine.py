@@ -40,7 +40,10 @@ STEP = st.sampled_from([1, 6, 31])
 LIMIT = st.sampled_from([0, 1, 2, 5, 5])
 WORKER = st.sampled_from(["same", "other"])
 DATA = st.binary(max_size=2)
-UNIQUE = st.none() | st.tuples(st.sampled_from(["a", "b"]), st.sampled_from([None, None, 20.5]))
+# What follows ``run_at`` in a message: its unique key, how long that is kept, and debouncing.
+KEY = st.sampled_from(["a", "b"])
+UNIQUE = st.just(()) | st.tuples(KEY, st.sampled_from([None, None, 20.5]))
+DEBOUNCE = st.tuples(KEY, st.none(), st.just(5.5), st.sampled_from([None, 12.5]))
 OUTCOME: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Done, DATA, st.none() | DATA, st.sampled_from([0.0, 15.5, 90.5])),
     st.builds(Retry, DATA, WAIT),
@@ -117,7 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
         priorities=st.lists(st.sampled_from([-100, 0, 0, 1]), min_size=1, max_size=4),
         delay=DELAY,
         body=DATA,
-        unique=UNIQUE,
+        unique=UNIQUE | DEBOUNCE,
     )
     def push(
         self,
@@ -125,14 +128,14 @@ class StoreMachine(RuleBasedStateMachine):
         priorities: list[int],
         delay: float | None,
         body: bytes,
-        unique: tuple[str, float | None] | None,
+        unique: tuple[Any, ...],
     ) -> None:
         ids = [new_id() for _ in priorities]
         answers = []
         for side in (self.real, self.model):
             run_at = None if delay is None else self.run(now(side.store)) + delay
             messages = [
-                Message(id, queue, body, priority, run_at, *(unique or ()))
+                Message(id, queue, body, priority, run_at, *unique)
                 for id, priority in zip(ids, priorities, strict=True)
             ]
             answers.append(self.run(side.store.push(messages)))
@@ -166,15 +169,20 @@ class StoreMachine(RuleBasedStateMachine):
         self.reclaimed(queue, limit, worker, lease)
 
     def reclaimed(self, queue: str, limit: int, worker: str, lease: float) -> list[Held]:
+        if self.kind.orders_ties:
+            real, model = self.ask("reclaim", queue, limit, worker=worker, lease=lease)
+            return self.take(real, model)
+        # Take all or nothing: which of those that tie comes first is the engine's choice.
+        limit = 1000 if limit else 0
         real, model = self.ask("reclaim", queue, limit, worker=worker, lease=lease)
-        return self.take(real, model)
+        return self.take(*(sorted(each, key=lambda claim: claim.id) for each in (real, model)))
 
     def take(self, real: list[Claim], model: list[Claim]) -> list[Held]:
         taken = [Held(one, other) for one, other in zip(real, model, strict=True)]
         for each in taken:
             one, other = each.engine, each.model
             assert essence(one) == essence(other)
-            assert one.run_at == self.near(other.run_at)
+            assert one.run_at == self.near_time(other.run_at)
             assert one.token not in {held.engine.token for held in self.held if held.id == each.id}
             assert each.id in self.live
         self.held += taken
@@ -243,12 +251,10 @@ class StoreMachine(RuleBasedStateMachine):
         queue=st.none() | QUEUE,
         unique=UNIQUE,
     )
-    def tick(
-        self, schedule: str, at: int, queue: str | None, unique: tuple[str, float | None] | None
-    ) -> None:
+    def tick(self, schedule: str, at: int, queue: str | None, unique: tuple[Any, ...]) -> None:
         message = None
         if queue is not None:
-            message = Message(new_id(), queue, b"tick", 0, None, *(unique or ()))
+            message = Message(new_id(), queue, b"tick", 0, None, *unique)
         fired = self.both("push_tick", schedule, at / 2, message)
         if message is not None:
             self.known[message.id] = message.queue
@@ -296,7 +302,8 @@ class StoreMachine(RuleBasedStateMachine):
             id: seen(each) for id, each in model.items()
         }
         for id, record in model.items():
-            assert real[id].run_at == self.near(record.run_at) or record.state is not State.DELAYED
+            if record.state is State.DELAYED:
+                assert real[id].run_at == self.near_time(record.run_at)
         numbers, expected = self.ask("stats", QUEUES)
         for queue in QUEUES:
             assert counts(numbers[queue]) == counts(expected[queue])
@@ -311,6 +318,13 @@ class StoreMachine(RuleBasedStateMachine):
         assert {id for id, record in found.items() if record.state in LIVE} == self.live
         numbers = self.run(self.real.store.stats(QUEUES)).values()
         assert sum(each.ready + each.delayed + each.running for each in numbers) == len(self.live)
+
+    def near_time(self, at: float | None) -> Any:
+        """A time of the reference's, by the engine's clock."""
+        if at is None:
+            return None
+        real, model = self.ask("ticks", [])
+        return self.near(at + real.now - model.now)
 
     def near(self, seconds: float | None) -> Any:
         """Equal within what the engine's own clock allows."""

@@ -1,41 +1,40 @@
 """Django's façade over a store: Task → Message, Receipt → TaskResult.
 
 Where a call goes: inside a runtime's event loop, to that runtime's store, group-committed; from a
-thread, to the same store through ``push_sync``, which joins the caller's transaction; without a
-runtime, to a store of this process that opens nothing it does not need.
+thread, to the same store through ``push_sync``, which joins the caller's transaction or waits for
+its commit; without a runtime, to a store of this process that opens nothing it does not need.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from django.core import checks
 from django.tasks.backends.base import BaseTaskBackend
-from django.tasks.base import Task
-from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
+from django.tasks.exceptions import TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
-from django.utils.inspect import get_func_args, is_module_level_function
 
-from vtasks_asgi import lanes, propagation, registry, results, signals
-from vtasks_asgi.conf import options, use_tz
-from vtasks_asgi.core.clock import SystemClock
+from vtasks_asgi import lanes, propagation, registry, results, signals, uniqueness
+from vtasks_asgi.backends import commit
+from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
+from vtasks_asgi.backends.validate import check_function, check_routing, parameters
+from vtasks_asgi.conf import options
+from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
-from vtasks_asgi.core.message import MAX_PRIORITY, MIN_PRIORITY, Message, new_id
+from vtasks_asgi.core.message import DEFAULT_QUEUE, Message, new_id
 from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.results import AnyResult
 from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.runtime.cron import tick_id
-from vtasks_asgi.runtime.events import hub
 from vtasks_asgi.store.base import FullStore, Record, State
 from vtasks_asgi.tasks import VTask
 
 #: Seconds a result is kept unless ``OPTIONS["RESULT_TTL"]`` or the task says otherwise.
 DEFAULT_RESULT_TTL = 3600.0
 
-type AnyTask = Task[..., Any]
 type Item = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
 
 
@@ -54,22 +53,45 @@ class VTasksBackend(BaseTaskBackend):
     option_names: frozenset[str] = frozenset({"RESULT_TTL", "MAX_PAYLOAD"})
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
+        self._queues: set[str] | None = None
         super().__init__(alias, dict(params))
         # Nothing raises here: importing any task makes a backend, also for "manage.py check",
         # which is where problems belong. Whoever uses the backend is told as well.
         self._wrong: list[str] = []
         if "QUEUES" not in params:
-            with suppress(ConfigurationError):
-                self.queues = set(options().queues)
+            self._queues = None
         self.result_ttl = float(self._number("RESULT_TTL", DEFAULT_RESULT_TTL, least=0))
         self.max_payload = int(self._number("MAX_PAYLOAD", MAX_ENCODED, least=1024))
-        self._clock = SystemClock()
+        self._clock: Clock = SystemClock()
         self._own_store: FullStore | None = None
         for name in self.options.keys() - self.option_names:
             self._wrong.append(
                 f"TASKS[{alias!r}]['OPTIONS'] has the unknown key {name!r};"
                 f" known are {', '.join(sorted(self.option_names))}"
             )
+
+    @property
+    def queues(self) -> set[str]:
+        """The queues there are: ``TASKS[alias]["QUEUES"]``, or those of the settings."""
+        if self._queues is not None:
+            return self._queues
+        with suppress(ConfigurationError):
+            return set(options().queues)
+        return {DEFAULT_QUEUE}
+
+    @queues.setter
+    def queues(self, queues: set[str]) -> None:
+        self._queues = queues
+
+    @contextmanager
+    def also(self, queue: str) -> Iterator[None]:
+        """Let this queue be one of them for the duration of the body."""
+        kept, queues = self._queues, self.queues
+        self._queues = queues and queues | {queue}
+        try:
+            yield
+        finally:
+            self._queues = kept
 
     def make_store(self) -> FullStore:
         """A new store of this backend's kind, not opened yet.
@@ -84,6 +106,13 @@ class VTasksBackend(BaseTaskBackend):
         if self._wrong:
             raise ConfigurationError(*self._wrong)
 
+    def joins(self, alias: str) -> bool:
+        """Whether a push is part of the caller's transaction on this database.
+
+        Where it is part of none, it waits for the commit, unless the task has ``on_commit=False``.
+        """
+        return False
+
     @property
     def store(self) -> FullStore:
         """The runtime's store where one is active, else this backend's own."""
@@ -95,11 +124,13 @@ class VTasksBackend(BaseTaskBackend):
 
     # -- producing
 
-    def enqueue(self, task: AnyTask, args: Any, kwargs: Any) -> AnyResult:  # type: ignore[override]
-        """Store one call; see Django's ``Task.enqueue``.
+    def enqueue(  # type: ignore[override]
+        self, task: AnyTask, args: Any, kwargs: Any
+    ) -> AnyResult | None:
+        """Store one call; see Django's ``Task.enqueue``. None if it is a duplicate.
 
         Raises:
-            InvalidTask: the queue, the priority or ``run_after`` will not do.
+            InvalidTask: the queue, the priority, ``run_after`` or the unique key will not do.
             TypeError, ValueError: an argument is not plain JSON.
             PayloadTooLarge: over ``OPTIONS["MAX_PAYLOAD"]`` bytes (default 1 MiB) encoded.
             StoreUnavailable: the store did not take it; nothing was written.
@@ -108,51 +139,78 @@ class VTasksBackend(BaseTaskBackend):
 
     async def aenqueue(  # type: ignore[override]
         self, task: AnyTask, args: Any, kwargs: Any
-    ) -> AnyResult:
+    ) -> AnyResult | None:
         """``enqueue`` from a coroutine: returns once the store has acknowledged it."""
         return (await self.aenqueue_many([(task, args, kwargs)]))[0]
 
-    def enqueue_many(self, items: Iterable[Item]) -> list[AnyResult]:
+    def enqueue_many(self, items: Iterable[Item]) -> list[AnyResult | None]:
         """Store many calls ``(task, args, kwargs)`` in one step, results in order.
 
         All are checked before any is written. A ``queue_name`` among a call's kwargs selects its
-        queue when the function has no such parameter.
+        queue when the function has no such parameter. Duplicates of unique tasks are None.
         """
-        prepared = self._prepare(items)
-        self.store.push_sync([message for _, message, _ in prepared])
-        accepted = self._accept(prepared)
-        if signals.wanted(task_enqueued):
-            for result in accepted:
-                signals.send(task_enqueued, type(self), partial(_same, result))
-        return accepted
+        pushed = self._push(self._prepare(items))
+        self._tell(pushed)
+        return pushed.answers
 
-    async def aenqueue_many(self, items: Iterable[Item]) -> list[AnyResult]:
+    async def aenqueue_many(self, items: Iterable[Item]) -> list[AnyResult | None]:
         """``enqueue_many`` from a coroutine."""
-        prepared = self._prepare(items)
-        messages = [message for _, message, _ in prepared]
+        calls = self._prepare(items)
         runtime = runtime_of(self.alias)
         if runtime is not None and runtime.is_mine() and not lanes.in_sync_caller():
-            await runtime.store.push(messages)
+            pushed = await self._apush(runtime.store, calls)
         else:
-            store = self.store
-            await lanes.in_caller_thread(lambda: store.push_sync(messages))
-        accepted = self._accept(prepared)
+            pushed = await lanes.in_caller_thread(lambda: self._push(calls))
         if signals.wanted(task_enqueued):
-            for result in accepted:
+            for result in pushed.stored:
                 await signals.asend(task_enqueued, type(self), partial(_same, result))
-        return accepted
+        return pushed.answers
 
-    def _prepare(self, items: Iterable[Item]) -> list[tuple[AnyTask, Message, Call]]:
+    def _push(self, calls: list[Prepared]) -> Pushed:
+        """Push from the caller's thread, or see to it that the end of its transaction does."""
+        store, aliases = self.store, commit.open_transactions()
+        if not aliases or any(map(self.joins, aliases)):
+            return self._push_now(store, calls)
+        if waiting := [each for each in calls if each.waits]:
+            commit.after_commit(aliases, lambda: self._tell(self._push_now(store, waiting)))
+        pushed = self._push_now(store, [each for each in calls if not each.waits])
+        now = iter(pushed.answers)
+        return Pushed(
+            [accepted(each, self.alias) if each.waits else next(now) for each in calls],
+            pushed.stored,
+        )
+
+    def _push_now(self, store: FullStore, calls: list[Prepared]) -> Pushed:
+        if not calls:
+            return Pushed([], [])
+        receipts = store.push_sync([each.message for each in calls])
+        wanted = holders(calls, receipts)
+        found = store.lookup_sync(wanted) if wanted else {}
+        return answer(calls, receipts, found, self.alias)
+
+    async def _apush(self, store: FullStore, calls: list[Prepared]) -> Pushed:
+        """``_push_now`` on the loop that opened the store, where no transaction can be open."""
+        receipts = await store.push([each.message for each in calls])
+        wanted = holders(calls, receipts)
+        found = await store.lookup(wanted) if wanted else {}
+        return answer(calls, receipts, found, self.alias)
+
+    def _tell(self, pushed: Pushed) -> None:
+        if signals.wanted(task_enqueued):
+            for result in pushed.stored:
+                signals.send(task_enqueued, type(self), partial(_same, result))
+
+    def _prepare(self, items: Iterable[Item]) -> list[Prepared]:
         now = self._clock.now()
-        return [self._message(task, args, kwargs, now) for task, args, kwargs in items]
+        return [self._prepared(task, args, kwargs, now) for task, args, kwargs in items]
 
-    def _message(
+    def _prepared(
         self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any], now: float
-    ) -> tuple[AnyTask, Message, Call]:
-        if "queue_name" in kwargs and "queue_name" not in _parameters(task.func):
+    ) -> Prepared:
+        if "queue_name" in kwargs and "queue_name" not in parameters(task.func):
             kwargs = dict(kwargs)
             task = task.using(queue_name=kwargs.pop("queue_name"))
-        self._check_routing(task)
+        check_routing(task, self.queues, self.alias)
         id, name, run_at = new_id(now), task.module_path, results.epoch(task.run_after)
         call = Call(
             *(name, list(args), dict(kwargs), now, getattr(task, "result_ttl", None)),
@@ -161,7 +219,8 @@ class VTasksBackend(BaseTaskBackend):
         )
         body = encode(call, max_size=self.max_payload)
         message = Message(id, task.queue_name, body, int(task.priority), run_at)
-        return task, message, call
+        uniqueness.mark(message, task, call)
+        return Prepared(task, message, call)
 
     def tick_message(self, entry: Entry, at: float) -> Message:
         """The message of a schedule's tick; the same id in every process.
@@ -173,8 +232,14 @@ class VTasksBackend(BaseTaskBackend):
         known = registry.find(entry.task)
         if known is None:
             raise LookupError(f"task {entry.task!r} is not registered")
-        task = known.task.using(queue_name=entry.queue_name, priority=entry.priority)
-        _, message, _ = self._message(task, entry.args, entry.kwargs, at)
+        task = known.task.using(
+            queue_name=entry.queue_name,
+            priority=entry.priority,
+            unique=entry.unique,
+            unique_key=entry.unique_key,
+            debounce=0,  # a tick has its time
+        )
+        message = self._prepared(task, entry.args, entry.kwargs, at).message
         message.id = tick_id(entry.name, at)
         return message
 
@@ -185,13 +250,6 @@ class VTasksBackend(BaseTaskBackend):
             result = partial(results.stored, record, self.alias)
             await signals.asend(task_enqueued, type(self), result)
 
-    def _accept(self, prepared: list[tuple[AnyTask, Message, Call]]) -> list[AnyResult]:
-        accepted = []
-        for task, message, call in prepared:
-            hub.submitted(call.task, message.queue, 1)
-            accepted.append(results.accepted(task, message, call, self.alias))
-        return accepted
-
     # -- validating
 
     def validate_task(self, task: AnyTask) -> None:
@@ -200,23 +258,8 @@ class VTasksBackend(BaseTaskBackend):
         Raises:
             InvalidTask: naming what is wrong.
         """
-        _check_function(task.func, task.takes_context)
-        self._check_routing(task)
-
-    def _check_routing(self, task: AnyTask) -> None:
-        priority, run_after = task.priority, task.run_after
-        if type(priority) is not int or not MIN_PRIORITY <= priority <= MAX_PRIORITY:
-            raise InvalidTask(
-                f"priority must be a whole number between {MIN_PRIORITY} and {MAX_PRIORITY}."
-            )
-        if self.queues and task.queue_name not in self.queues:
-            raise InvalidTask(
-                f"Queue {task.queue_name!r} is not valid for backend {self.alias!r}: add it to"
-                f" VTASKS_QUEUES or TASKS[{self.alias!r}]['QUEUES']"
-                f" (known: {', '.join(sorted(self.queues))})."
-            )
-        if run_after is not None and use_tz() and run_after.tzinfo is None:
-            raise InvalidTask("run_after must be an aware datetime.")
+        check_function(task.func, task.takes_context)
+        check_routing(task, self.queues, self.alias)
 
     # -- looking
 
@@ -246,8 +289,6 @@ class VTasksBackend(BaseTaskBackend):
         """E005 for each wrong option; subclasses add their own."""
         return [checks.Error(problem, id="vtasks_asgi.E005") for problem in self._wrong]
 
-    # -- helpers
-
     def _number(self, name: str, default: float, *, least: float) -> float:
         value = self.options.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
@@ -256,22 +297,6 @@ class VTasksBackend(BaseTaskBackend):
             )
             return default
         return value
-
-
-@cache
-def _check_function(func: Any, takes_context: bool) -> None:
-    if not is_module_level_function(func):
-        raise InvalidTask("Task function must be defined at a module level.")
-    if func.__name__ == "<lambda>":
-        raise InvalidTask("A lambda has no name to be found by; write a function with def.")
-    parameters = get_func_args(func)
-    if takes_context and (not parameters or parameters[0] != "context"):
-        raise InvalidTask("Task takes context but does not have a first argument of 'context'.")
-
-
-@cache
-def _parameters(func: Any) -> frozenset[str]:
-    return frozenset(get_func_args(func))
 
 
 def _expiry(expires: float | datetime | None, now: float, run_at: float | None) -> float | None:

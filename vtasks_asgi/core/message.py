@@ -45,6 +45,10 @@ class Message:
     that at most one live message of the queue may hold: ASCII text of at most 64 characters.
     ``keep_unique`` holds the key for at least so many seconds from the push, even if the message
     ends before ("throttling").
+
+    ``debounce`` makes a message with a key wait so many seconds from its push, and absorb later
+    ones of that key meanwhile; ``debounce_max`` bounds the wait, counted from the first push. Such
+    a message has neither ``run_at`` nor ``keep_unique``.
     """
 
     id: str
@@ -54,3 +58,9 @@ class Message:
     run_at: float | None = None
     unique: str | None = None
     keep_unique: float | None = None
+    debounce: float | None = None
+    debounce_max: float | None = None
+
+    def due(self, now: float) -> float | None:
+        """The earliest start of one pushed now, in seconds since the epoch; None for at once."""
+        return self.run_at if self.debounce is None else now + self.debounce

@@ -5,11 +5,16 @@ All times are seconds since the epoch. A message's state is the table it is in, 
 ``Message`` its ``state`` column; the partial indexes keep each state's index as small as the state.
 """
 
+from typing import Any
+
+from django.core.checks import CheckMessage
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 READY, DELAYED, RUNNING = 0, 1, 2
+
+_REPLACED_INDEXES = frozenset({"models.W037", "models.W043"})
 
 
 class Message(models.Model):
@@ -60,6 +65,11 @@ class Message(models.Model):
                 name="vtasks_message_running",
             ),
         ]
+
+    @classmethod
+    def check(cls, **kwargs: Any) -> list[CheckMessage]:
+        """Without Django's warnings that MySQL ignores partial indexes: 0004 replaces them."""
+        return [each for each in super().check(**kwargs) if each.id not in _REPLACED_INDEXES]
 
     def __str__(self) -> str:
         return self.uid

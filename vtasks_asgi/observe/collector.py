@@ -26,6 +26,11 @@ class Families:
         self.submitted = CounterMetricFamily(
             "vtasks_tasks_submitted", "Calls accepted by the store.", labels=of_task
         )
+        self.duplicates = CounterMetricFamily(
+            "vtasks_tasks_duplicates",
+            "Calls not stored because their unique key is held.",
+            labels=of_task,
+        )
         self.processed = CounterMetricFamily(
             "vtasks_tasks_processed", "Runs that ended.", labels=[*of_task, "status"]
         )
@@ -73,6 +78,11 @@ class Families:
         self.ticks = CounterMetricFamily(
             "vtasks_ticks", "Ticks fired by this process.", labels=["schedule"]
         )
+        self.skipped = CounterMetricFamily(
+            "vtasks_ticks_skipped",
+            "Ticks not enqueued because their unique key is held.",
+            labels=["schedule"],
+        )
         self.lateness = HistogramMetricFamily(
             "vtasks_tick_lateness_seconds", "Time from due to fired.", labels=["schedule"]
         )
@@ -106,9 +116,10 @@ class VTasksCollector(Collector):
         _tell_tasks(families, tally)
         for name, queue in tally.queues.items():
             _tell_queue(families, name, queue)
-        for name, histogram in tally.lateness.items():
-            families.ticks.add_metric([name], sum(histogram.counts))
-            _tell_histogram(families.lateness, [name], histogram)
+        for name, schedule in tally.schedules.items():
+            families.ticks.add_metric([name], sum(schedule.lateness.counts))
+            families.skipped.add_metric([name], schedule.skipped)
+            _tell_histogram(families.lateness, [name], schedule.lateness)
         for name, count in tally.services.items():
             families.services.add_metric([name], count)
         if tally.sampled_at is not None:
@@ -121,6 +132,7 @@ class VTasksCollector(Collector):
 def _tell_tasks(families: Families, tally: Tally) -> None:
     for queue, task, cell in tally.cells():
         families.submitted.add_metric([task, queue], cell.submitted)
+        families.duplicates.add_metric([task, queue], cell.duplicates)
         for status, count in zip(STATUSES, cell.outcomes, strict=True):
             families.processed.add_metric([task, queue, status], count)
         _tell_histogram(families.duration, [task, queue], cell.seconds)

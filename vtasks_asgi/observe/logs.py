@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry, load_history
 from vtasks_asgi.runtime.events import Listener
-from vtasks_asgi.store.base import Claim
+from vtasks_asgi.store.base import Claim, Ticked
 
 tasks = logging.getLogger("vtasks_asgi.tasks")
 runtime = logging.getLogger("vtasks_asgi.runtime")
@@ -98,18 +98,21 @@ class Logs(Listener):
             extra=fields,
         )
 
-    def tick(self, schedule: str, lateness: float, fired: bool) -> None:
-        if fired:
-            name = clean(schedule)
+    def tick(self, schedule: str, lateness: float, ticked: Ticked) -> None:
+        name = clean(schedule)
+        fields = {"vtasks_schedule": name, "vtasks_seconds": round(lateness, 3)}
+        if ticked is Ticked.FIRED:
             runtime.log(
                 logging.WARNING if lateness >= self._late_tick else logging.DEBUG,
                 "Schedule %s fired, %.1f s after its time",
                 *(name, lateness),
-                extra={
-                    "vtasks_event": "tick",
-                    "vtasks_schedule": name,
-                    "vtasks_seconds": round(lateness, 3),
-                },
+                extra={"vtasks_event": "tick"} | fields,
+            )
+        elif ticked is Ticked.SKIPPED:
+            runtime.info(
+                "Schedule %s skipped: its unique key is held",
+                name,
+                extra={"vtasks_event": "tick_skipped"} | fields,
             )
 
     def loop_lag(self, seconds: float, culprit: str | None) -> None:

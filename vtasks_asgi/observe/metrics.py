@@ -23,17 +23,16 @@ from vtasks_asgi.core.outcome import (
     Retry,
 )
 from vtasks_asgi.observe.tally import (
-    LATENESS_BOUNDS,
     OTHER,
     STATUSES,
     Depth,
-    Histogram,
     QueueCell,
+    ScheduleCell,
     Tally,
     TaskCell,
 )
 from vtasks_asgi.runtime.events import Listener
-from vtasks_asgi.store.base import Claim, QueueStats
+from vtasks_asgi.store.base import Claim, QueueStats, Ticked
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -85,7 +84,7 @@ class Metrics(Listener):
             for queue in queues:
                 tally.queues.setdefault(queue, QueueCell())
             for schedule in schedules:
-                tally.lateness.setdefault(schedule, Histogram(LATENESS_BOUNDS))
+                tally.schedules.setdefault(schedule, ScheduleCell())
         self._queues = tally.queues
 
     # -- one task
@@ -94,6 +93,11 @@ class Metrics(Listener):
         cell = self._task(self._queues.get(queue) or self._other_queue(), task)
         with self._lock:
             cell.submitted += count
+
+    def duplicate(self, task: str, queue: str, count: int) -> None:
+        cell = self._task(self._queues.get(queue) or self._other_queue(), task)
+        with self._lock:
+            cell.duplicates += count
 
     def started(self, claim: Claim, task: str, waited: float) -> None:
         queue = self._queues.get(claim.queue) or self._other_queue()
@@ -150,13 +154,16 @@ class Metrics(Listener):
 
     # -- the runtime
 
-    def tick(self, schedule: str, lateness: float, fired: bool) -> None:
-        if not fired:  # the process that fired it counts it
+    def tick(self, schedule: str, lateness: float, ticked: Ticked) -> None:
+        if ticked is Ticked.LATE:  # the process that had it counts it
             return
         with self._lock:
-            known = self._tally.lateness
-            cell = known.get(schedule) or known.setdefault(OTHER, Histogram(LATENESS_BOUNDS))
-            cell.observe(max(lateness, 0.0))
+            known = self._tally.schedules
+            cell = known.get(schedule) or known.setdefault(OTHER, ScheduleCell())
+            if ticked is Ticked.SKIPPED:
+                cell.skipped += 1
+            else:
+                cell.lateness.observe(max(lateness, 0.0))
 
     def sampled(self, stats: dict[str, QueueStats]) -> None:
         with self._lock:

@@ -73,17 +73,17 @@ class RecentMax:
 class TaskCell:
     """One task on one queue."""
 
-    __slots__ = ("outcomes", "seconds", "submitted")
+    __slots__ = ("duplicates", "outcomes", "seconds", "submitted")
 
     def __init__(self) -> None:
-        self.submitted = 0
+        self.submitted = self.duplicates = 0
         self.outcomes = [0] * len(STATUSES)
         self.seconds = Histogram(DURATION_BOUNDS)
 
     def copy(self) -> "TaskCell":
         twin = TaskCell()
-        twin.submitted, twin.outcomes = self.submitted, self.outcomes.copy()
-        twin.seconds = self.seconds.copy()
+        twin.submitted, twin.duplicates = self.submitted, self.duplicates
+        twin.outcomes, twin.seconds = self.outcomes.copy(), self.seconds.copy()
         return twin
 
 
@@ -124,15 +124,26 @@ class QueueCell:
 
 
 @dataclass(slots=True)
+class ScheduleCell:
+    """One schedule: how late its ticks fired, and how many were skipped as duplicates."""
+
+    lateness: Histogram = field(default_factory=lambda: Histogram(LATENESS_BOUNDS))
+    skipped: int = 0
+
+    def copy(self) -> "ScheduleCell":
+        return ScheduleCell(self.lateness.copy(), self.skipped)
+
+
+@dataclass(slots=True)
 class Tally:
     """Everything counted in one process. Change and copy it under ``lock`` only.
 
-    ``lateness`` holds each schedule's fired ticks; ``sampled_at`` is in seconds since the epoch.
+    ``sampled_at`` is in seconds since the epoch.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     queues: dict[str, QueueCell] = field(default_factory=dict)
-    lateness: dict[str, Histogram] = field(default_factory=dict)
+    schedules: dict[str, ScheduleCell] = field(default_factory=dict)
     services: dict[str, int] = field(default_factory=dict)
     lag: float = 0.0
     lag_max: RecentMax = field(default_factory=RecentMax)
@@ -143,7 +154,7 @@ class Tally:
         with self.lock:
             return Tally(
                 queues={name: cell.copy() for name, cell in self.queues.items()},
-                lateness={name: cell.copy() for name, cell in self.lateness.items()},
+                schedules={name: cell.copy() for name, cell in self.schedules.items()},
                 services=self.services.copy(),
                 lag=self.lag,
                 lag_max=copy.copy(self.lag_max),

@@ -116,15 +116,17 @@ class Cron:
         return True
 
     async def _fire(self, entry: Entry, at: float) -> bool:
-        """Push one tick, unless another process did; False if its message cannot be made."""
+        """Push one tick, unless another process did, or an earlier one's message holds its unique
+        key; False if its message cannot be made."""
         message = self._message(entry, at)
         if message is None:
             return False
         ticked = await self._store.push_tick(entry.name, at, message)
-        fired = ticked is Ticked.FIRED
         self.last_ticks[entry.name] = at
-        self._events.tick(entry.name, max(0.0, self._now() - at), fired)
-        if fired:
+        self._events.tick(entry.name, max(0.0, self._now() - at), ticked)
+        if ticked is Ticked.SKIPPED:
+            self._events.duplicate(entry.task, message.queue, 1)
+        elif ticked is Ticked.FIRED:
             self._events.submitted(entry.task, message.queue, 1)
             if self._announce is not None:
                 await self._announce(message)

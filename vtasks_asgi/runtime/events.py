@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vtasks_asgi.core.outcome import Dead, Outcome
-from vtasks_asgi.store.base import Claim, QueueStats
+from vtasks_asgi.store.base import Claim, QueueStats, Ticked
 
 logger = logging.getLogger("vtasks_asgi")
 
@@ -20,6 +20,9 @@ class Listener:
 
     def submitted(self, task: str, queue: str, count: int) -> None:
         """``count`` calls of a task were accepted by the store (from any thread)."""
+
+    def duplicate(self, task: str, queue: str, count: int) -> None:
+        """``count`` calls of a task were not stored: their unique keys are held (any thread)."""
 
     def claimed(self, queue: str, claims: Sequence[Claim]) -> None:
         """A claim round-trip ended; ``claims`` may be empty."""
@@ -48,8 +51,9 @@ class Listener:
     def evicted(self, queue: str, count: int) -> None:
         """Dead letters dropped because the queue was over its cap."""
 
-    def tick(self, schedule: str, lateness: float, fired: bool) -> None:
-        """A schedule's tick was handled; ``fired`` is False when another process had it."""
+    def tick(self, schedule: str, lateness: float, ticked: Ticked) -> None:
+        """A schedule's tick was handled: ``SKIPPED`` when its unique key is held, ``LATE`` when
+        another process had it."""
 
     def sampled(self, stats: dict[str, QueueStats]) -> None:
         """The periodic look at the queues."""
@@ -123,6 +127,7 @@ class Events:
 
     # Filled in by _rewire; declared so that callers are checked.
     submitted: Callable[[str, str, int], None]
+    duplicate: Callable[[str, str, int], None]
     claimed: Callable[[str, Sequence[Claim]], None]
     started: Callable[[Claim, str, float], None]
     finished: Callable[[Claim, str, Outcome, float], None]
@@ -132,7 +137,7 @@ class Events:
     stale: Callable[[Sequence[Claim]], None]
     reclaimed: Callable[[str, Sequence[Claim]], None]
     evicted: Callable[[str, int], None]
-    tick: Callable[[str, float, bool], None]
+    tick: Callable[[str, float, Ticked], None]
     sampled: Callable[[dict[str, QueueStats]], None]
     loop_lag: Callable[[float, str | None], None]
     service_failed: Callable[[str, BaseException], None]

@@ -6,6 +6,7 @@ cancelled in the middle; otherwise it would lie idle until its lease runs out.
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.runtime.config import RuntimeConfig
@@ -13,6 +14,7 @@ from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
+from vtasks_asgi.runtime.suspects import SUSPECTED_AFTER, Suspects
 from vtasks_asgi.runtime.traffic import POLITE_BATCH, POLITE_PAUSE, Traffic
 from vtasks_asgi.store.base import Claim, Claimed, Store
 
@@ -30,6 +32,7 @@ class Fetcher:
         slots: Slots,
         executions: Executions,
         settler: Settler,
+        suspects: Suspects,
         *,
         config: RuntimeConfig,
         events: Events,
@@ -41,6 +44,7 @@ class Fetcher:
         self.slots = slots
         self._executions = executions
         self._settler = settler
+        self._suspects = suspects
         self._config = config
         self._events = events
         self._clock = clock
@@ -51,6 +55,7 @@ class Fetcher:
         while True:
             await self.slots.wait_free()
             await self._settler.wait_room()
+            await self._suspects.wait_clear()
             found, next_due = await self._round()
             if not found:
                 timeout = self._config.poll
@@ -97,10 +102,14 @@ class Fetcher:
         return claimed
 
     async def _start(self, claims: Sequence[Claim]) -> None:
-        rest = iter(claims)
+        suspected = [claim for claim in claims if claim.crashes >= SUSPECTED_AFTER]
+        rest = chain((claim for claim in claims if claim.crashes < SUSPECTED_AFTER), suspected)
         try:
             deadline = self._clock.monotonic() + TIME_SLICE
             for claim in rest:
+                if claim.crashes >= SUSPECTED_AFTER:
+                    await self._suspects.run(claim, self.slots)
+                    continue
                 self._executions.start(claim, self.slots)
                 if self._clock.monotonic() > deadline:
                     await asyncio.sleep(0)

@@ -23,6 +23,7 @@ from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.settled import Settled
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.supervise import Service, backoff, services
+from vtasks_asgi.runtime.suspects import Suspects
 from vtasks_asgi.runtime.traffic import Traffic
 from vtasks_asgi.store.base import Claim, FullStore
 
@@ -218,6 +219,7 @@ class Runtime:
     def _consumers(
         self, settler: Settler, executions: Executions, leases: Leases
     ) -> dict[str, Service]:
+        suspects = Suspects(executions, self._clock)
         fetchers = [
             Fetcher(
                 self.store,
@@ -225,6 +227,7 @@ class Runtime:
                 Slots(pool.size),
                 executions,
                 settler,
+                suspects,
                 config=self.config,
                 events=self._events,
                 clock=self._clock,

@@ -39,12 +39,13 @@ class Receipt:
     """The answer to a push.
 
     ``stored`` is False when a message of that id was already there, or when ``holder``, another
-    message's id, holds its unique key.
+    message's id, holds its unique key. ``merged``: the holder has taken this message's body.
     """
 
     id: str
     stored: bool = True
     holder: str | None = None
+    merged: bool = False
 
 
 class Ticked(StrEnum):
@@ -187,6 +188,11 @@ class Store(Protocol):
         stored; to push it to a second queue is a mistake no store has to notice. A unique
         key is held by one message of a queue, from its push for as long as it is ready, delayed or
         running, or ``keep_unique`` lasts; another message with that key is not stored.
+
+        A message with ``debounce`` is never refused. If the holder of its key lives and no claim of
+        it counts (``attempt`` 0), the holder takes its body, keeps all else, and is ``DELAYED`` for
+        ``debounce`` seconds from now, or until ``debounce_max`` seconds after its own push if that
+        is earlier. Otherwise the message is stored and takes the key over.
         """
         ...
 

@@ -23,7 +23,7 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.memory_inspect import Entry, MemoryInspector
+from vtasks_asgi.store.memory_inspect import Entry, Lock, MemoryInspector
 
 
 class MemoryStore(MemoryInspector):
@@ -79,20 +79,38 @@ class MemoryStore(MemoryInspector):
         until = now + (message.keep_unique or 0.0)
         holder = self._take_key(message.queue, message.unique, message.id, until=until, now=now)
         if holder is not None:
-            return Receipt(message.id, False, holder)
-        delayed = message.run_at is not None and message.run_at > now
+            if message.debounce is None:
+                return Receipt(message.id, False, holder)
+            if self._merge(holder, message, now):
+                return Receipt(message.id, False, holder, merged=True)
+            assert message.unique is not None
+            self._locks[message.queue, message.unique] = Lock(message.id, until)
+        run_at = message.due(now)
+        delayed = run_at is not None and run_at > now
         record = Record(
             message.id,
             message.queue,
             State.DELAYED if delayed else State.READY,
             message.body,
             message.priority,
-            message.run_at,
+            run_at,
         )
         seq = next(self._seqs)
         self._entries[message.id] = Entry(record, seq, since=now, unique=message.unique)
         self._ring(message.queue)
         return Receipt(message.id)
+
+    def _merge(self, holder: str, message: Message, now: float) -> bool:
+        """Let the holder of a key take this message's body, if it has not been started."""
+        entry, due = self._entries.get(holder), message.due(now)
+        if entry is None or entry.record.attempt:
+            return False
+        if message.debounce_max is not None and due is not None:
+            due = min(due, entry.since + message.debounce_max)
+        entry.record.body, entry.record.run_at = message.body, due
+        entry.record.state = State.DELAYED
+        self._ring(message.queue)
+        return True
 
     # -- consuming
 
@@ -106,7 +124,7 @@ class MemoryStore(MemoryInspector):
             claims = []
             for entry in ready[: max(0, limit)]:
                 entry.record.attempt += 1
-                claims.append(_take(entry, worker, now, lease))
+                claims.append(hand_out(entry, worker, now, lease))
             due = [entry.record.run_at or 0.0 for entry in self._of(queue, State.DELAYED)]
             return Claimed(claims, min(due) - now if due else None)
 
@@ -148,7 +166,7 @@ class MemoryStore(MemoryInspector):
             for entry in expired[: max(0, limit)]:
                 entry.record.crashes += 1
                 lost = entry.record.worker, entry.record.started_at
-                claim = _take(entry, worker, now, lease)
+                claim = hand_out(entry, worker, now, lease)
                 claim.lost_worker, claim.lost_at = lost
                 claims.append(claim)
             return claims
@@ -211,7 +229,8 @@ def _by_priority(entry: Entry) -> tuple[int, int]:
     return -entry.record.priority, entry.seq
 
 
-def _take(entry: Entry, worker: str, now: float, lease: float) -> Claim:
+def hand_out(entry: Entry, worker: str, now: float, lease: float) -> Claim:
+    """Put a message into a worker's hands."""
     record = entry.record
     record.state, record.worker, record.started_at = State.RUNNING, worker, now
     entry.token, entry.lease_until = token_hex(8), now + lease

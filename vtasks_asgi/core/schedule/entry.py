@@ -20,7 +20,9 @@ class Entry:
     ``queue_name`` and ``priority`` are None for the task's own. ``misfire`` says which ticks fire
     late: "latest" only the newest one, "all" every one up to the newest ``max_catch_up``, "skip"
     none. ``misfire_grace_time`` is the age in seconds beyond which a tick no longer fires: None
-    for no limit, and where it is not given, 60 for "skip" and no limit for the others.
+    for no limit, and where it is not given, 60 for "skip" and no limit for the others. ``unique``
+    True skips a tick while the message of an earlier one lives, or another one of its
+    ``unique_key``; None for what the task says.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Entry:
     misfire: Misfire = "latest"
     max_catch_up: int = DEFAULT_MAX_CATCH_UP
     misfire_grace_time: float | None = None
+    unique: bool | None = None
+    unique_key: str | None = None
 
     def due(self, now: float, last: float | None) -> list[float]:
         """The ticks to push now, oldest first, after ``last``, the newest one recorded.

@@ -83,6 +83,8 @@ def _contradictions(raw: Mapping[str, Any], values: dict[str, Any]) -> list[str]
         found.append("['max_catch_up'] has no effect; remove it, or add 'misfire': 'all'")
     if raw.get("misfire") == "skip" and values.get("misfire_grace_time", 0) is None:
         found.append("['misfire_grace_time'] None skips nothing; use seconds, or drop 'misfire'")
+    if "unique_key" in raw and values.get("unique") is False:
+        found.append("['unique_key'] has no effect; remove it, or write 'unique': True")
     return found
 
 
@@ -174,6 +176,18 @@ def _misfire_grace_time(value: Any) -> float | None:
     return float(value)
 
 
+def _unique(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r:.60} is no answer; use True or False")
+    return value
+
+
+def _unique_key(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r:.60} is no key; use a text")
+    return value
+
+
 def _integer(value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f"{value!r:.60} is out of range; use a whole number, {low} to {high}")
@@ -191,6 +205,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "misfire": _misfire,
     "max_catch_up": _max_catch_up,
     "misfire_grace_time": _misfire_grace_time,
+    "unique": _unique,
+    "unique_key": _unique_key,
 }
 _REQUIRED = {
     "task": "the dotted path of a task, such as 'shop.tasks.report'",

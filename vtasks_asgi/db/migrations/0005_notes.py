@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("vtasks", "0002_unique_keys"),
+        ("vtasks", "0004_mysql"),
     ]
 
     operations = [

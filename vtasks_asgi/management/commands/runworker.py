@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 from argparse import ArgumentParser
-from collections.abc import Coroutine
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,6 +16,7 @@ from vtasks_asgi.assembly import assemble
 from vtasks_asgi.conf import debug, options
 from vtasks_asgi.exceptions import VTasksError
 from vtasks_asgi.host import SHUTDOWN_MARGIN
+from vtasks_asgi.management.loop import on_loop
 from vtasks_asgi.observe.exporter import Exporter, through_loop
 from vtasks_asgi.observe.health_file import HealthFile
 from vtasks_asgi.observe.pages import Pages
@@ -60,7 +60,7 @@ class Command(BaseCommand):
                 scheduler=bool(given["scheduler"]),
                 worker=given["id"],
             )
-            code = _run(
+            code = on_loop(
                 self._serve(
                     runtime,
                     given["metrics_port"] or options().metrics_port,
@@ -137,12 +137,3 @@ def _leave_after(seconds: float) -> threading.Timer:
     timer = threading.Timer(seconds, leave)
     timer.daemon = True
     return timer
-
-
-def _run(main: Coroutine[Any, Any, int]) -> int:
-    """On uvloop when it is installed, else on asyncio."""
-    try:
-        import uvloop  # noqa: PLC0415 - optional
-    except ImportError:
-        return asyncio.run(main)
-    return uvloop.run(main)

@@ -1,0 +1,54 @@
+"""What makes a task one that a backend can take; each error names what is wrong and the fix."""
+
+from collections.abc import Collection
+from functools import cache
+from typing import Any
+
+from django.tasks.exceptions import InvalidTask
+from django.utils.inspect import get_func_args, is_module_level_function
+
+from vtasks_asgi.conf import use_tz
+from vtasks_asgi.core.message import MAX_PRIORITY, MIN_PRIORITY
+
+
+def check_routing(task: Any, queues: Collection[str], alias: str) -> None:
+    """Priority, queue and ``run_after``; ``queues`` empty allows any.
+
+    Raises:
+        InvalidTask: naming the option.
+    """
+    priority, run_after = task.priority, task.run_after
+    if type(priority) is not int or not MIN_PRIORITY <= priority <= MAX_PRIORITY:
+        raise InvalidTask(
+            f"priority must be a whole number between {MIN_PRIORITY} and {MAX_PRIORITY}."
+        )
+    if queues and task.queue_name not in queues:
+        raise InvalidTask(
+            f"Queue {task.queue_name!r} is not valid for backend {alias!r}: add it to"
+            f" VTASKS_QUEUES or TASKS[{alias!r}]['QUEUES']"
+            f" (known: {', '.join(sorted(queues))})."
+        )
+    if run_after is not None and use_tz() and run_after.tzinfo is None:
+        raise InvalidTask("run_after must be an aware datetime.")
+
+
+@cache
+def check_function(func: Any, takes_context: bool) -> None:
+    """Django's rules for the function, looked at once instead of at every enqueue.
+
+    Raises:
+        InvalidTask: naming the rule.
+    """
+    if not is_module_level_function(func):
+        raise InvalidTask("Task function must be defined at a module level.")
+    if func.__name__ == "<lambda>":
+        raise InvalidTask("A lambda has no name to be found by; write a function with def.")
+    arguments = get_func_args(func)
+    if takes_context and (not arguments or arguments[0] != "context"):
+        raise InvalidTask("Task takes context but does not have a first argument of 'context'.")
+
+
+@cache
+def parameters(func: Any) -> frozenset[str]:
+    """The names of the function's parameters."""
+    return frozenset(get_func_args(func))

@@ -1,0 +1,56 @@
+"""Who waits for which queue in this process, and the rings they hear."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class _Listener:
+    queues: frozenset[str]
+    loop: asyncio.AbstractEventLoop
+    event: asyncio.Event
+
+
+class Bell:
+    """``listen`` before looking, ``wait`` if nothing was found: no ring in between is missed."""
+
+    def __init__(self) -> None:
+        self._rings_for_all = 0
+        self._rings: Counter[str] = Counter()
+        self._listeners: list[_Listener] = []
+
+    def ring(self, queues: Collection[str] | None = None) -> None:
+        """Wake those who wait for one of these queues, or everybody; from any thread."""
+        if queues is None:
+            self._rings_for_all += 1
+        else:
+            self._rings.update(queues)
+        for listener in list(self._listeners):
+            if queues is None or not listener.queues.isdisjoint(queues):
+                with suppress(RuntimeError):  # its loop is closed
+                    listener.loop.call_soon_threadsafe(listener.event.set)
+
+    def listen(self, queue: str) -> int:
+        """A number that changes with every ring for the queue."""
+        return self._rings_for_all + self._rings[queue]
+
+    async def wait(self, heard: Mapping[str, int], timeout: float) -> None:
+        """Return when it rings for one of these queues, or after ``timeout`` seconds.
+
+        ``heard`` is what ``listen`` said for each of them before the caller looked; had it rung
+        since then, this returns at once.
+        """
+        event = asyncio.Event()
+        listener = _Listener(frozenset(heard), asyncio.get_running_loop(), event)
+        self._listeners.append(listener)
+        try:
+            if all(self.listen(queue) == number for queue, number in heard.items()):
+                async with asyncio.timeout(timeout):
+                    await event.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._listeners.remove(listener)

@@ -1,0 +1,244 @@
+"""What workers do in MySQL, as functions of a step in a transaction of our own.
+
+``turn`` is what each state is ordered by, and the index over it is walked in order: no statement
+here sorts. A caller's open transaction is never waited for: its messages are skipped.
+"""
+
+from collections.abc import Iterable, Sequence
+from secrets import token_hex
+
+from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
+from vtasks_asgi.store.base import Claim, Claimed, Settled, Settlement
+from vtasks_asgi.store.database.mysql import unique
+from vtasks_asgi.store.database.mysql.pace import Paces
+from vtasks_asgi.store.database.mysql.step import Row, Step, lists
+from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
+
+_FROM = "FROM vtasks_message FORCE INDEX (vtasks_message_turn)"
+
+_NEXT_DUE = f"SELECT turn {_FROM} WHERE queue = %s AND state = 1 ORDER BY turn LIMIT 1"
+
+_DUE = f"""
+SELECT seq {_FROM} WHERE queue = %s AND state = 1 AND turn <= %s
+ORDER BY turn LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+
+_COLUMNS = "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key, note"
+
+_NEXT = f"""
+SELECT {_COLUMNS} {_FROM} WHERE queue = %s AND state = 0
+ORDER BY turn, seq LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+
+_BY_AGE = "FROM vtasks_message FORCE INDEX (PRIMARY) WHERE seq >= %s AND queue = %s AND state = 0"
+
+_FIRST = f"SELECT seq {_BY_AGE} ORDER BY seq LIMIT 1"
+
+_LATER = f"SELECT {_COLUMNS} {_BY_AGE} ORDER BY seq LIMIT %s FOR UPDATE SKIP LOCKED"
+
+_EXPIRED = f"""
+SELECT {_COLUMNS}, worker, started_at {_FROM} WHERE queue = %s AND state = 2 AND turn <= %s
+ORDER BY turn, seq LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+
+_HOLD = "token = %s, worker = %s, started_at = %s, lease_until = %s WHERE seq IN %s"
+
+_RESULT = """
+INSERT INTO vtasks_result
+    (uid, queue, priority, body, value, history, finished_at, expires_at, note)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+_BURY = """
+INSERT INTO vtasks_deadletter
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+_OVER_CAP = """
+SELECT seq FROM vtasks_deadletter WHERE queue = %s
+ORDER BY seq DESC LIMIT 18446744073709551615 OFFSET %s
+"""
+
+_LET_GO = "token = NULL, worker = NULL, started_at = NULL, lease_until = NULL"
+_BACK = f"UPDATE vtasks_message SET {_LET_GO}, state = %s, run_at = %s, note = %s"
+_RETRY = f"{_BACK}, history = %s WHERE seq = %s"
+_RELEASE = f"{_BACK}, attempt = attempt - %s WHERE seq = %s"
+
+
+def check_tables(step: Step) -> None:
+    """Fail unless the migrations have run, those for MySQL included."""
+    step.rows(f"SELECT 1 {_FROM} LIMIT 0")
+
+
+def claim(
+    step: Step, queue: str, limit: int, *, worker: str, lease: float, paces: Paces
+) -> Claimed:
+    """Promote what is due, then take the best ``limit`` messages."""
+    if paces.due.begin():
+        _promote(step, queue, paces)
+        paces.due.end()
+    rows = _next(step, queue, max(limit, 0), paces)
+    token = token_hex(8)
+    _hold(step, "state = 2, attempt = attempt + 1", rows, token, worker, lease)
+    claims = [_claim(queue, token, row) for row in rows]
+    for claim in claims:
+        claim.attempt += 1
+    due = paces.next_due
+    return Claimed(claims, None if due is None else max(0.0, due - step.now))
+
+
+def _promote(step: Step, queue: str, paces: Paces) -> None:
+    paces.next_due = _next_due(step, queue)
+    if paces.next_due is not None and paces.next_due <= step.now:
+        due = step.rows(_DUE, queue, step.now, PROMOTE_LIMIT)
+        for seqs in lists([seq for (seq,) in due]):
+            step.run("UPDATE vtasks_message SET state = 0 WHERE seq IN %s", seqs)
+        paces.next_due = _next_due(step, queue)
+
+
+def _next_due(step: Step, queue: str) -> float | None:
+    rows = step.rows(_NEXT_DUE, queue)
+    return rows[0][0] if rows else None
+
+
+def _next(step: Step, queue: str, limit: int, paces: Paces) -> Sequence[Row]:
+    """Lock the best messages."""
+    if paces.ready.begin():
+        rows = step.rows(_NEXT, queue, limit)
+        if paces.ready.end():
+            first = step.rows(_FIRST, paces.first, queue)
+            paces.first = min((row[0] for row in (*first, *rows)), default=paces.first)
+    else:
+        rows = step.rows(_LATER, paces.first, queue, limit)
+        if rows:
+            paces.first = rows[-1][0]
+    return rows
+
+
+def _hold(
+    step: Step, change: str, rows: Iterable[Row], token: str, worker: str, lease: float
+) -> None:
+    held = (token, worker, step.now, step.now + lease)
+    for seqs in lists(sorted(row[0] for row in rows)):
+        step.run(f"UPDATE vtasks_message SET {change}, {_HOLD}", *held, seqs)
+
+
+def _claim(queue: str, token: str, row: Row) -> Claim:
+    seq, uid, priority, attempt, crashes, body, history, run_at, key, note = row[:10]
+    return Claim(
+        *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
+        *(None, None, seq, key, note),
+    )
+
+
+def reclaim(
+    step: Step, queue: str, limit: int, *, worker: str, lease: float, paces: Paces
+) -> list[Claim]:
+    """Take over expired leases; each claim names who lost it, and since when it was held."""
+    if not paces.expired.begin():
+        return []
+    rows = step.rows(_EXPIRED, queue, step.now, max(limit, 0))
+    paces.expired.end()
+    token = token_hex(8)
+    _hold(step, "crashes = crashes + 1", rows, token, worker, lease)
+    claims = [_claim(queue, token, row) for row in rows]
+    for claim, row in zip(claims, rows, strict=True):
+        claim.crashes += 1
+        claim.lost_worker, claim.lost_at = row[10:]
+    return claims
+
+
+def _held(step: Step, claims: Iterable[Claim]) -> set[tuple[int, str]]:
+    """Lock these messages; each one's token as it is now. Always in the same order: no deadlock."""
+    held: set[tuple[int, str]] = set()
+    query = "SELECT seq, token FROM vtasks_message WHERE seq IN %s ORDER BY seq FOR UPDATE"
+    for seqs in lists(sorted({claim.handle for claim in claims})):
+        held.update((seq, token) for seq, token in step.rows(query, seqs))
+    return held
+
+
+def extend(step: Step, claims: Sequence[Claim], lease: float) -> list[Claim]:
+    """Push the leases' ends forward; returns the claims whose token no longer holds."""
+    held = _held(step, claims)
+    kept = [claim.handle for claim in claims if (claim.handle, claim.token) in held]
+    for seqs in lists(kept):
+        query = "UPDATE vtasks_message SET lease_until = %s WHERE seq IN %s"
+        step.run(query, step.now + lease, seqs)
+    return [claim for claim in claims if (claim.handle, claim.token) not in held]
+
+
+def save(step: Step, claim: Claim) -> bool:
+    """Write the claim's note; False when the token no longer holds."""
+    held = bool(_held(step, [claim]) & {(claim.handle, claim.token)})
+    if held:
+        step.run("UPDATE vtasks_message SET note = %s WHERE seq = %s", claim.note, claim.handle)
+    return held
+
+
+def settle(step: Step, settlements: Sequence[Settlement], cap: int) -> Settled:
+    """Write every outcome whose token still holds."""
+    settled = Settled()
+    held = _held(step, (settlement.claim for settlement in settlements))
+    good: list[Settlement] = []
+    for settlement in settlements:
+        claim = settlement.claim
+        if (claim.handle, claim.token) in held:
+            held.remove((claim.handle, claim.token))  # whoever comes second has lost it
+            good.append(settlement)
+        else:
+            settled.lost.append(claim)
+    _finish(step, [s for s in good if isinstance(s.outcome, Done | Dead)])
+    for settlement in good:
+        _put_back(step, settlement)
+    for queue in {s.claim.queue for s in good if isinstance(s.outcome, Dead)}:
+        if evicted := _evict(step, queue, cap):
+            settled.evicted[queue] = evicted
+    return settled
+
+
+def _finish(step: Step, settlements: Sequence[Settlement]) -> None:
+    """Delete messages that have ended; keep results, dead letters and no unique keys."""
+    for seqs in lists([settlement.claim.handle for settlement in settlements]):
+        step.run("DELETE FROM vtasks_message WHERE seq IN %s", seqs)
+    results, letters, keys = [], [], []
+    for settlement in settlements:
+        claim, outcome = settlement.claim, settlement.outcome
+        if isinstance(outcome, Dead):
+            letters.append(_letter(claim, outcome, step.now))
+        elif isinstance(outcome, Done) and outcome.ttl > 0:
+            results.append(_result(claim, outcome, step.now))
+        if claim.unique is not None:
+            keys.append((claim.queue, claim.unique, claim.id))
+    step.insert(_RESULT, results)
+    step.insert(_BURY, letters)
+    unique.forget(step, keys)
+
+
+def _result(claim: Claim, outcome: Done, now: float) -> Row:
+    kept = (outcome.value, outcome.history, now, now + outcome.ttl, claim.note)
+    return claim.id, claim.queue, claim.priority, claim.body, *kept
+
+
+def _letter(claim: Claim, outcome: Dead, now: float) -> Row:
+    tries = (claim.attempt, claim.crashes)
+    kept = (outcome.history, outcome.reason, now, claim.unique, claim.note)
+    return claim.id, claim.queue, claim.priority, *tries, claim.body, *kept
+
+
+def _put_back(step: Step, settlement: Settlement) -> None:
+    claim, outcome = settlement.claim, settlement.outcome
+    if isinstance(outcome, Retry | Release):
+        wait = (DELAYED if outcome.delay > 0 else READY, step.now + outcome.delay, claim.note)
+        if isinstance(outcome, Retry):
+            step.run(_RETRY, *wait, outcome.history, claim.handle)
+        else:
+            # A reclaimed one was counted by the worker that lost it.
+            step.run(_RELEASE, *wait, claim.lost_at is None, claim.handle)
+
+
+def _evict(step: Step, queue: str, cap: int) -> int:
+    evicted = 0
+    for seqs in lists([seq for (seq,) in step.rows(_OVER_CAP, queue, cap)]):
+        evicted += step.run("DELETE FROM vtasks_deadletter WHERE seq IN %s", seqs)
+    return evicted

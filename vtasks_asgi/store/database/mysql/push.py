@@ -1,0 +1,145 @@
+"""What producers do in MySQL, as functions of a step: in our own transaction or the caller's."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.db.utils import IntegrityError
+
+from vtasks_asgi.core.message import Message
+from vtasks_asgi.store.base import Receipt, Ticked
+from vtasks_asgi.store.database.mysql import unique
+from vtasks_asgi.store.database.mysql.link import is_duplicate
+from vtasks_asgi.store.database.mysql.step import LIST_LIMIT, Row, Step, lists
+from vtasks_asgi.store.database.records import DELAYED, READY
+
+type Item = tuple[Receipt, Message]
+
+#: Bytes of bodies after which a statement ends: far from any server's max_allowed_packet.
+SIZE_LIMIT = 1 << 20
+
+_PUSH = """
+INSERT INTO vtasks_message
+    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key)
+VALUES """
+_ROW = "(%s, %s, %s, %s, %s, %s, 0, 0, %s, %s)"
+
+_FINISHED = """
+SELECT uid FROM vtasks_result WHERE uid IN %s
+UNION ALL SELECT uid FROM vtasks_deadletter WHERE uid IN %s
+"""
+_LIVE = "SELECT uid FROM vtasks_message WHERE uid IN %s"
+
+
+def push(step: Step, messages: Sequence[Message]) -> list[Receipt]:
+    """Insert all; a receipt each."""
+    items = [(Receipt(message.id), message) for message in messages]
+    locked = [item for item in items if item[1].unique is not None]
+    if locked:
+        _take_keys(step, locked)
+    for some in _portions(items):
+        _insert(step, some)
+    _take_back(step, [receipt for receipt, _ in items if receipt.stored])
+    return [receipt for receipt, _ in items]
+
+
+def _take_keys(step: Step, items: Sequence[Item]) -> None:
+    """Refuse those whose id is known, and those whose key another message holds."""
+    known: set[str] = set()
+    for ids in lists([message.id for _, message in items]):
+        found = step.rows(f"{_LIVE} UNION ALL {_FINISHED}", ids, ids, ids)
+        known.update(uid for (uid,) in found)
+    taken: dict[tuple[str, str], str] = {}
+    # In one order, so that two who want the same keys do not wait for each other.
+    for receipt, message in sorted(items, key=_by_key):
+        if message.id in known:
+            receipt.stored = False
+            continue
+        # One taken here has no message yet, and so would seem free.
+        key = _by_key((receipt, message))
+        holder = taken.get(key) or unique.take(step, message)
+        taken[key] = holder or message.id
+        if holder is not None and holder != message.id:
+            receipt.stored, receipt.holder = False, holder
+
+
+def _by_key(item: Item) -> tuple[str, str]:
+    return item[1].queue, item[1].unique or ""
+
+
+def _portions(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """What is not refused yet, as much at a time as one statement should insert."""
+    some: list[Item] = []
+    size = 0
+    for item in items:
+        if not item[0].stored:
+            continue
+        if len(some) >= LIST_LIMIT or size > SIZE_LIMIT:
+            yield some
+            some, size = [], 0
+        some.append(item)
+        size += len(item[1].body)
+    if some:
+        yield some
+
+
+def _insert(step: Step, items: Sequence[Item]) -> None:
+    """One statement, all or nothing; where an id was there, each half for itself."""
+    values = [value for _, message in items for value in _row(message, step.now)]
+    try:
+        step.run(_PUSH + ", ".join([_ROW] * len(items)), *values)
+    except IntegrityError as error:
+        if not is_duplicate(error):
+            raise
+        if len(items) == 1:
+            items[0][0].stored = False
+            return
+        half = len(items) // 2
+        _insert(step, items[:half])
+        _insert(step, items[half:])
+
+
+def _row(message: Message, now: float) -> Row:
+    run_at = message.run_at
+    state = DELAYED if run_at is not None and run_at > now else READY
+    key = message.unique
+    return message.id, message.queue, state, message.priority, now, run_at, message.body, key
+
+
+def _take_back(step: Step, receipts: Sequence[Receipt]) -> None:
+    """Delete again what had come to an end before.
+
+    Looked for after the insert: from then on nobody else can bring an id to its end.
+    """
+    for some in lists(receipts):
+        ids = [receipt.id for receipt in some]
+        found = [uid for (uid,) in step.rows(_FINISHED, ids, ids)]
+        if not found:
+            continue
+        step.run("DELETE FROM vtasks_message WHERE uid IN %s", found)
+        for receipt in some:
+            receipt.stored = receipt.id not in found
+
+
+def push_tick(step: Step, schedule: str, at: float, message: Message | None) -> Ticked:
+    """Move the tick forward and push; nothing when somebody was there before."""
+    if not (_move_tick(step, schedule, at) or _first_tick(step, schedule, at)):
+        return Ticked.LATE
+    if message is None or push(step, [message])[0].holder:
+        return Ticked.SKIPPED
+    return Ticked.FIRED
+
+
+def _move_tick(step: Step, schedule: str, at: float) -> bool:
+    query = "UPDATE vtasks_tick SET at = %s WHERE schedule = %s AND at < %s"
+    return step.run(query, at, schedule, at) == 1
+
+
+def _first_tick(step: Step, schedule: str, at: float) -> bool:
+    values: tuple[Any, ...] = (schedule, at)
+    try:
+        step.run("INSERT INTO vtasks_tick (schedule, at) VALUES (%s, %s)", *values)
+    except IntegrityError as error:
+        if not is_duplicate(error):
+            raise
+        return _move_tick(step, schedule, at)  # somebody's first tick came in between
+    return True

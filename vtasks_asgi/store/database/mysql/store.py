@@ -1,0 +1,227 @@
+"""The store on MySQL 8 and MariaDB: a few threads, a connection each, shared transactions.
+
+Invariant: what waits for other people's locks (pushes of unique keys) and what must never wait
+(claims, settlements, leases) do not share a connection.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+
+from django.db import connections, transaction
+
+from vtasks_asgi.core.errors import StoreUnavailable
+from vtasks_asgi.core.message import Message
+from vtasks_asgi.core.outcome import Release, Retry
+from vtasks_asgi.store.base import (
+    Claim,
+    Claimed,
+    QueueStats,
+    Receipt,
+    Record,
+    Settled,
+    Settlement,
+    State,
+    Ticked,
+    Ticks,
+)
+from vtasks_asgi.store.database.doorbell import Doorbell
+from vtasks_asgi.store.database.mysql import consume, inspect, push
+from vtasks_asgi.store.database.mysql.link import mapped_errors
+from vtasks_asgi.store.database.mysql.pace import Paces
+from vtasks_asgi.store.database.mysql.step import Step
+from vtasks_asgi.store.database.mysql.watcher import Watcher
+from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
+from vtasks_asgi.store.group_commit import GroupCommit
+
+
+class Crew:
+    """The threads of an open store: at most one connection each."""
+
+    def __init__(self, alias: str, doorbell: Doorbell) -> None:
+        self.producer = Worker(alias, "producer")
+        self.consumer = Worker(alias, "consumer")
+        self.reader = Worker(alias, "reader", share=1)
+        self.keeper = Worker(alias, "keeper")
+        self.watcher = Watcher(alias, doorbell, self.keeper)
+        self.members = (self.producer, self.consumer, self.reader, self.keeper, self.watcher)
+
+    def start(self) -> None:
+        for member in self.members:
+            member.start()
+
+    def close(self) -> None:
+        """Blocks until each has finished what it had in hand."""
+        for member in reversed(self.members):
+            member.close()
+
+
+class MySQLStore:
+    """See ``store.base``. ``alias`` names the database in Django's DATABASES."""
+
+    def __init__(self, alias: str = "default", *, dead_letter_cap: int = 1000) -> None:
+        self._alias = alias
+        self._cap = dead_letter_cap
+        self._doorbell = Doorbell()
+        self._heard: dict[str, int] = {}
+        self._paces: defaultdict[str, Paces] = defaultdict(Paces)
+        self._crew: Crew | None = None
+        self._pushes = GroupCommit(self._push_group)
+
+    # -- opening and closing
+
+    async def open(self) -> None:
+        if self._crew is not None:
+            return
+        crew = Crew(self._alias, self._doorbell)
+        crew.start()
+        try:
+            await crew.consumer.submit(consume.check_tables)
+        except BaseException:
+            await asyncio.to_thread(crew.close)
+            raise
+        self._crew = crew
+
+    async def aclose(self) -> None:
+        crew, self._crew = self._crew, None
+        if crew is not None:
+            await asyncio.to_thread(crew.close)
+
+    @property
+    def _open(self) -> Crew:
+        if self._crew is None:
+            raise StoreUnavailable("the store is not open")
+        return self._crew
+
+    # -- producing
+
+    async def push(self, messages: Sequence[Message]) -> list[Receipt]:
+        return await self._pushes.commit(messages)
+
+    def _push_group(self, messages: list[Message]) -> "asyncio.Future[list[Receipt]]":
+        written = self._open.producer.submit(lambda step: push.push(step, messages))
+        queues = {message.queue for message in messages}
+        written.add_done_callback(lambda _: self._doorbell.ring(queues))
+        return written
+
+    def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
+        """In the caller's transaction if there is one; else through the producer, if it runs."""
+        if connections[self._alias].in_atomic_block:
+            return self._push_here(messages)
+        if self._crew is None:
+            return patiently(lambda: self._push_here(messages))
+        receipts = self._crew.producer.call(lambda step: push.push(step, messages))
+        self._doorbell.ring({message.queue for message in messages})
+        return receipts
+
+    def _push_here(self, messages: Sequence[Message]) -> list[Receipt]:
+        """On the caller's own connection."""
+        ring = partial(self._doorbell.ring, {message.queue for message in messages})
+        with mapped_errors(), transaction.atomic(using=self._alias):
+            with connections[self._alias].cursor() as cursor:
+                receipts = push.push(Step.begin(cursor), messages)
+            transaction.on_commit(ring, using=self._alias, robust=True)
+        return receipts
+
+    async def ticks(self, schedules: Sequence[str]) -> Ticks:
+        return await self._read(lambda step: Ticks(step.now, inspect.ticks(step, schedules)))
+
+    async def push_tick(self, schedule: str, at: float, message: Message | None) -> Ticked:
+        work = partial(push.push_tick, schedule=schedule, at=at, message=message)
+        fired = await self._open.producer.submit(work)
+        if fired is Ticked.FIRED and message is not None:
+            self._doorbell.ring({message.queue})
+        return fired
+
+    # -- consuming
+
+    async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
+        self._heard[queue] = self._doorbell.listen(queue)
+        return await self._open.consumer.submit(
+            partial(
+                consume.claim,
+                queue=queue,
+                limit=limit,
+                worker=worker,
+                lease=lease,
+                paces=self._paces[queue],
+            )
+        )
+
+    def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
+        return self._open.keeper.call(lambda step: consume.extend(step, claims, lease))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Settled:
+        settled = await self._open.consumer.submit(
+            lambda step: consume.settle(step, settlements, self._cap)
+        )
+        back = {s.claim.queue for s in settlements if isinstance(s.outcome, Retry | Release)}
+        if back:
+            self._doorbell.ring(back)
+        return settled
+
+    async def save(self, claim: Claim) -> bool:
+        return await self._open.consumer.submit(lambda step: consume.save(step, claim))
+
+    async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
+        return await self._open.consumer.submit(
+            partial(
+                consume.reclaim,
+                queue=queue,
+                limit=limit,
+                worker=worker,
+                lease=lease,
+                paces=self._paces[queue],
+            )
+        )
+
+    async def wait(self, queues: Sequence[str], timeout: float) -> None:
+        self._open  # noqa: B018 - raises when the store is not open
+        heard = {queue: self._heard.get(queue, -1) for queue in queues}
+        await self._doorbell.wait(heard, timeout)
+
+    # -- inspecting
+
+    async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+        return await self._read(lambda step: inspect.stats(step, queues))
+
+    async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
+        return await self._read(lambda step: inspect.lookup(step, ids))
+
+    def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
+        with mapped_errors(), connections[self._alias].cursor() as cursor:
+            return inspect.lookup(Step.begin(cursor), ids)
+
+    async def browse(
+        self, queue: str, state: State, *, limit: int, cursor: str | None = None
+    ) -> tuple[list[Record], str | None]:
+        if limit < 1:
+            raise ValueError("limit must be at least 1")
+        return await self._read(
+            lambda step: inspect.browse(step, queue, state, limit=limit, cursor=cursor)
+        )
+
+    async def requeue(self, ids: Sequence[str]) -> int:
+        count = await self._open.producer.submit(lambda step: inspect.requeue(step, ids))
+        self._doorbell.ring()
+        return count
+
+    async def purge(self, queue: str, state: State, *, before: float | None = None) -> int:
+        """In many steps: claims and settlements take their turns in between."""
+        if state is State.RUNNING:
+            raise ValueError("running messages cannot be purged")
+        deleted, more = 0, True
+        while more:
+            some, more = await self._open.consumer.submit(
+                lambda step: inspect.purge(step, queue, state, before)
+            )
+            deleted += some
+        return deleted
+
+    async def prune(self, limit: int) -> int:
+        return await self._open.consumer.submit(lambda step: inspect.prune(step, limit))
+
+    async def _read[T](self, query: Work[T]) -> T:
+        """On the reader's connection: who counts a long queue hinders nobody."""
+        return await self._open.reader.submit(query)

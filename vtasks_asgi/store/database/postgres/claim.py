@@ -1,0 +1,121 @@
+"""Taking messages in hand and holding them, as plans."""
+
+from collections.abc import Sequence
+from secrets import token_hex
+
+from vtasks_asgi.store.base import Claim, Claimed
+from vtasks_asgi.store.database.postgres.arrays import int8s, texts
+from vtasks_asgi.store.database.postgres.keys import NOW
+from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row
+from vtasks_asgi.store.database.records import PROMOTE_LIMIT
+
+_COLUMNS = (
+    "m.seq, m.uid, m.body, m.priority, m.attempt, m.crashes, m.history, m.run_at, m.unique_key,"
+    " m.note"
+)
+
+#: Promotes what is due, takes the best, and says when more is due: one statement, so one snapshot.
+#: What is locked is skipped, and what another worker has changed meanwhile is looked at again
+#: (EvalPlanQual), so nothing is handed out twice. The arrays make sure that the rows are found by
+#: primary key whatever the planner thinks their number is.
+CLAIM = f"""
+WITH {NOW},
+due AS MATERIALIZED (
+    SELECT seq, priority FROM vtasks_message
+    WHERE queue = $1 AND state = 1 AND run_at <= (SELECT now FROM t)
+    ORDER BY run_at LIMIT {PROMOTE_LIMIT} FOR UPDATE SKIP LOCKED),
+ready AS MATERIALIZED (
+    SELECT seq, priority FROM vtasks_message WHERE queue = $1 AND state = 0
+    ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED),
+best AS MATERIALIZED (
+    SELECT seq FROM (SELECT * FROM due UNION ALL SELECT * FROM ready) AS either
+    ORDER BY priority DESC, seq LIMIT $2),
+promoted AS (
+    UPDATE vtasks_message SET state = 0
+    WHERE seq = ANY (ARRAY(SELECT seq FROM due EXCEPT SELECT seq FROM best))),
+taken AS (
+    UPDATE vtasks_message AS m SET state = 2, attempt = m.attempt + 1, token = $3, worker = $4,
+        started_at = t.now, lease_until = t.now + $5::float8
+    FROM t WHERE m.seq = ANY (ARRAY(SELECT seq FROM best))
+    RETURNING {_COLUMNS}),
+later AS (
+    SELECT CASE WHEN (SELECT count(*) FROM due) = {PROMOTE_LIMIT} THEN 0 ELSE (
+        SELECT run_at FROM vtasks_message
+        WHERE queue = $1 AND state = 1 AND run_at > (SELECT now FROM t)
+        ORDER BY run_at LIMIT 1) - (SELECT now FROM t) END AS next_due)
+SELECT later.next_due, taken.* FROM later LEFT JOIN taken ON true
+"""
+
+_RECLAIM = f"""
+WITH {NOW},
+lost AS MATERIALIZED (
+    SELECT seq, worker, started_at, lease_until FROM vtasks_message
+    WHERE queue = $1 AND state = 2 AND lease_until <= (SELECT now FROM t)
+    ORDER BY lease_until, seq LIMIT $2 FOR UPDATE SKIP LOCKED)
+UPDATE vtasks_message AS m SET crashes = m.crashes + 1, token = $3, worker = $4,
+    started_at = t.now, lease_until = t.now + $5::float8
+FROM lost, t WHERE m.seq = lost.seq
+RETURNING lost.lease_until, lost.worker, lost.started_at, {_COLUMNS}
+"""
+
+# A row that is being settled at this moment is neither extended nor lost, and never waited for.
+_EXTEND = f"""
+WITH {NOW},
+held AS MATERIALIZED (
+    SELECT m.seq, c.n FROM unnest($1::int8[], $2::text[]) WITH ORDINALITY AS c(seq, token, n),
+        vtasks_message AS m
+    WHERE m.seq = c.seq AND m.token = c.token),
+free AS MATERIALIZED (
+    SELECT m.seq FROM unnest($1::int8[], $2::text[]) AS c(seq, token), vtasks_message AS m
+    WHERE m.seq = c.seq AND m.token = c.token FOR UPDATE OF m SKIP LOCKED),
+extended AS (
+    UPDATE vtasks_message AS m SET lease_until = t.now + $3::float8
+    FROM free, t WHERE m.seq = free.seq)
+SELECT n FROM held
+"""
+
+
+def claim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[Claimed]:
+    """Promote what is due, then take the best ``limit`` messages."""
+    token = token_hex(8)
+    query = Query(CLAIM, (queue, max(limit, 0), token, worker, lease))
+    [rows] = yield [query]
+    next_due = rows[0][0]
+    if rows[0][1] is None:
+        return Claimed([], next_due)
+    rows.sort(key=_by_priority)  # RETURNING promises no order
+    return Claimed([_claim(queue, token, row[1:]) for row in rows], next_due)
+
+
+def _by_priority(row: Row) -> tuple[int, int]:
+    return -row[4], row[1]
+
+
+def _claim(queue: str, token: str, row: Row) -> Claim:
+    seq, uid, body, priority, attempt, crashes, history, run_at, key, note = row
+    return Claim(
+        *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
+        *(None, None, seq, key, note),
+    )
+
+
+def reclaim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[list[Claim]]:
+    """Take over expired leases; each claim names who lost it, and since when it was held."""
+    token = token_hex(8)
+    query = Query(_RECLAIM, (queue, max(limit, 0), token, worker, lease))
+    [rows] = yield [query]
+    rows.sort(key=lambda row: (row[0], row[3]))
+    claims = []
+    for _, lost_worker, lost_at, *columns in rows:
+        claim = _claim(queue, token, tuple(columns))
+        claim.lost_worker, claim.lost_at = lost_worker, lost_at
+        claims.append(claim)
+    return claims
+
+
+def extend(claims: Sequence[Claim], *, lease: float) -> Plan[list[Claim]]:
+    """Push the leases' ends forward; returns the claims whose token no longer holds."""
+    values = (int8s([c.handle for c in claims]), texts(c.token for c in claims), lease)
+    [rows] = yield [Query(_EXTEND, values)]
+    held = {n for (n,) in rows}
+    return [claim for n, claim in enumerate(claims, 1) if n not in held]

@@ -1,0 +1,320 @@
+"""The SQLite verbs as functions of a raw connection inside an open write transaction.
+
+Nothing here begins, commits, waits or reads a clock: ``now`` is an argument (epoch seconds).
+The same functions run on the writer's connection and on Django's, inside the caller's
+transaction.
+"""
+
+from collections.abc import Sequence
+from secrets import token_hex
+from sqlite3 import Connection
+from typing import Any
+
+from vtasks_asgi.core.message import Message
+from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
+from vtasks_asgi.store.base import Claim, Claimed, Receipt, Settled, Settlement, Ticked
+from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
+from vtasks_asgi.store.database.sqlite import unique
+
+# A finished message keeps its id as long as its result or dead letter is kept. Numbered, not named
+# parameters: binding names costs as much again as the insert.
+_PUSH = """
+INSERT INTO vtasks_message
+    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8
+WHERE NOT EXISTS (SELECT 1 FROM vtasks_result WHERE uid = ?1)
+  AND NOT EXISTS (SELECT 1 FROM vtasks_deadletter WHERE uid = ?1)
+ON CONFLICT (uid) DO NOTHING
+"""
+
+_TICK = """
+INSERT INTO vtasks_tick (schedule, at) VALUES (?, ?)
+ON CONFLICT (schedule) DO UPDATE SET at = excluded.at WHERE excluded.at > vtasks_tick.at
+"""
+
+_NEXT_DUE = "SELECT min(run_at) FROM vtasks_message WHERE queue = ? AND state = 1"
+
+_PROMOTE = """
+UPDATE vtasks_message SET state = 0 WHERE seq IN (
+    SELECT seq FROM vtasks_message WHERE queue = ? AND state = 1 AND run_at <= ?
+    ORDER BY run_at LIMIT ?)
+"""
+
+_COLUMNS = "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key, note"
+
+_CLAIM = f"""
+UPDATE vtasks_message
+SET state = 2, attempt = attempt + 1, token = ?, worker = ?, started_at = ?, lease_until = ?
+WHERE seq IN (
+    SELECT seq FROM vtasks_message WHERE queue = ? AND state = 0
+    ORDER BY priority DESC, seq LIMIT ?)
+RETURNING {_COLUMNS}
+"""
+
+_EXTEND = "UPDATE vtasks_message SET lease_until = ? WHERE seq = ? AND token = ?"
+
+_SAVE = "UPDATE vtasks_message SET note = ? WHERE seq = ? AND token = ?"
+
+_DELETE = "DELETE FROM vtasks_message WHERE seq = ? AND token = ?"
+
+_RESULT = """
+INSERT INTO vtasks_result
+    (uid, queue, priority, body, value, history, finished_at, expires_at, note)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_BURY = """
+INSERT INTO vtasks_deadletter
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_EVICT = """
+DELETE FROM vtasks_deadletter WHERE seq IN (
+    SELECT seq FROM vtasks_deadletter WHERE queue = ? ORDER BY seq DESC LIMIT -1 OFFSET ?)
+"""
+
+_LET_GO = "token = NULL, worker = NULL, started_at = NULL, lease_until = NULL"
+
+_RETRY = f"""
+UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, note = ?, history = ?
+WHERE seq = ? AND token = ?
+"""
+
+_RELEASE = f"""
+UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, note = ?, attempt = attempt - ?
+WHERE seq = ? AND token = ?
+"""
+
+_EXPIRED = """
+SELECT seq, worker, started_at FROM vtasks_message
+WHERE queue = ? AND state = 2 AND lease_until <= ? ORDER BY lease_until LIMIT ?
+"""
+
+_RECLAIM = f"""
+UPDATE vtasks_message
+SET crashes = crashes + 1, token = ?, worker = ?, started_at = ?, lease_until = ?
+WHERE seq = ? RETURNING {_COLUMNS}
+"""
+
+
+def push(conn: Connection, messages: Sequence[Message], now: float) -> list[Receipt]:
+    """Insert all; a receipt each. The per-message answer is worked out only when one was there."""
+    rows = [_push_row(message, now) for message in messages]
+    if any(message.unique is not None for message in messages):
+        return [_push_one(conn, each, row, now) for each, row in zip(messages, rows, strict=True)]
+    if len(rows) < 2:
+        return [Receipt(row[0], conn.execute(_PUSH, row).rowcount == 1) for row in rows]
+    (last,) = conn.execute("SELECT coalesce(max(seq), 0) FROM vtasks_message").fetchone()
+    if conn.executemany(_PUSH, rows).rowcount == len(rows):
+        return [Receipt(message.id) for message in messages]
+    found = conn.execute("SELECT uid FROM vtasks_message WHERE seq > ?", (last,))
+    return _receipts(messages, {uid for (uid,) in found})
+
+
+def _push_one(conn: Connection, message: Message, row: tuple[Any, ...], now: float) -> Receipt:
+    """Insert it unless another message holds its unique key, or takes its body."""
+    holder = unique.holder(conn, message, now)
+    if holder is not None:
+        if _known(conn, message.id):
+            return Receipt(message.id, False)
+        if message.debounce is None:
+            return Receipt(message.id, False, holder)
+        if unique.merge(conn, message, holder, now):
+            return Receipt(message.id, False, holder, merged=True)
+    stored = conn.execute(_PUSH, row).rowcount == 1
+    if stored and message.unique is not None:
+        unique.take(conn, message, now)
+    return Receipt(message.id, stored)
+
+
+def _known(conn: Connection, uid: str) -> bool:
+    tables = ("vtasks_message", "vtasks_result", "vtasks_deadletter")
+    query = " UNION ALL ".join(f"SELECT 1 FROM {table} WHERE uid = ?1" for table in tables)
+    return conn.execute(query, (uid,)).fetchone() is not None
+
+
+def _receipts(messages: Sequence[Message], new: set[str]) -> list[Receipt]:
+    """The first of several messages of one new id is the one that was stored."""
+    receipts = []
+    for message in messages:
+        receipts.append(Receipt(message.id, message.id in new))
+        new.discard(message.id)
+    return receipts
+
+
+def _push_row(message: Message, now: float) -> tuple[Any, ...]:
+    run_at = message.due(now)
+    state = DELAYED if run_at is not None and run_at > now else READY
+    key = message.unique
+    return message.id, message.queue, state, message.priority, now, run_at, message.body, key
+
+
+def push_tick(
+    conn: Connection, schedule: str, at: float, message: Message | None, now: float
+) -> Ticked:
+    """Move the tick forward and push; nothing when somebody was there before."""
+    if conn.execute(_TICK, (schedule, at)).rowcount != 1:
+        return Ticked.LATE
+    if message is None or push(conn, [message], now)[0].holder:
+        return Ticked.SKIPPED
+    return Ticked.FIRED
+
+
+def due(conn: Connection, queue: str, now: float) -> Claimed | None:
+    """The answer to a claim when nothing is due, else None. Reads only."""
+    ready = "SELECT 1 FROM vtasks_message WHERE queue = ? AND state = 0 LIMIT 1"
+    if conn.execute(ready, (queue,)).fetchone():
+        return None
+    (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
+    if next_due is None:
+        return Claimed([])
+    return None if next_due <= now else Claimed([], next_due - now)
+
+
+def claim(
+    conn: Connection, queue: str, limit: int, *, worker: str, lease: float, now: float
+) -> Claimed:
+    """Promote what is due, then take the best ``limit`` messages."""
+    (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
+    if next_due is not None and next_due <= now:
+        conn.execute(_PROMOTE, (queue, now, PROMOTE_LIMIT))
+        (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
+    token = token_hex(8)
+    rows = conn.execute(_CLAIM, (token, worker, now, now + lease, queue, max(limit, 0))).fetchall()
+    rows.sort(key=_by_priority)  # RETURNING promises no order
+    claims = [_claim(queue, token, row) for row in rows]
+    return Claimed(claims, None if next_due is None else max(0.0, next_due - now))
+
+
+def _by_priority(row: tuple[Any, ...]) -> tuple[int, int]:
+    return -row[2], row[0]
+
+
+def _claim(queue: str, token: str, row: tuple[Any, ...]) -> Claim:
+    seq, uid, priority, attempt, crashes, body, history, run_at, key, note = row
+    return Claim(
+        *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
+        *(None, None, seq, key, note),
+    )
+
+
+def extend(conn: Connection, claims: Sequence[Claim], lease: float, now: float) -> list[Claim]:
+    """Push the leases' ends forward; returns the claims whose token no longer holds."""
+    return [
+        claim
+        for claim in claims
+        if conn.execute(_EXTEND, (now + lease, claim.handle, claim.token)).rowcount != 1
+    ]
+
+
+def save(conn: Connection, claim: Claim) -> bool:
+    """Write the claim's note; False when the token no longer holds."""
+    return conn.execute(_SAVE, (claim.note, claim.handle, claim.token)).rowcount == 1
+
+
+def settle(conn: Connection, settlements: Sequence[Settlement], cap: int, now: float) -> Settled:
+    """Write every outcome whose token still holds."""
+    settled = Settled()
+    done = [s for s in settlements if type(s.outcome) is Done]
+    if done:
+        settled.lost = _finish(conn, done, now)
+    buried = set()
+    for settlement in settlements:
+        claim, outcome = settlement.claim, settlement.outcome
+        if type(outcome) is Done:
+            continue
+        if not _let_go(conn, claim, outcome, now):
+            settled.lost.append(claim)
+        elif type(outcome) is Dead:
+            buried.add(claim.queue)
+    for queue in buried:
+        if evicted := conn.execute(_EVICT, (queue, cap)).rowcount:
+            settled.evicted[queue] = evicted
+    return settled
+
+
+def _finish(conn: Connection, done: Sequence[Settlement], now: float) -> list[Claim]:
+    """Delete the messages and keep their results; returns the claims whose token had passed on."""
+    lost: list[Claim] = []
+    rows: list[tuple[Any, ...]] = []
+    for settlement in done:
+        claim, outcome = settlement.claim, settlement.outcome
+        if conn.execute(_DELETE, (claim.handle, claim.token)).rowcount != 1:
+            lost.append(claim)
+            continue
+        if claim.unique is not None:
+            unique.release(conn, claim, now)
+        if isinstance(outcome, Done) and outcome.ttl > 0:
+            rows.append(_result_row(claim, outcome, now))
+    if rows:
+        conn.executemany(_RESULT, rows)
+    return lost
+
+
+def _result_row(claim: Claim, outcome: Done, now: float) -> tuple[Any, ...]:
+    return (
+        claim.id,
+        claim.queue,
+        claim.priority,
+        claim.body,
+        outcome.value,
+        outcome.history,
+        now,
+        now + outcome.ttl,
+        claim.note,
+    )
+
+
+def _let_go(
+    conn: Connection, claim: Claim, outcome: Retry | Release | Dead | Done, now: float
+) -> bool:
+    """Write one outcome that is not Done; False when the token no longer holds."""
+    key = (claim.handle, claim.token)
+    if isinstance(outcome, Dead):
+        if conn.execute(_DELETE, key).rowcount != 1:
+            return False
+        conn.execute(
+            _BURY,
+            (
+                claim.id,
+                claim.queue,
+                claim.priority,
+                claim.attempt,
+                claim.crashes,
+                claim.body,
+                outcome.history,
+                outcome.reason,
+                now,
+                claim.unique,
+                claim.note,
+            ),
+        )
+        if claim.unique is not None:
+            unique.release(conn, claim, now)
+        return True
+    assert isinstance(outcome, Retry | Release)
+    wait = (DELAYED if outcome.delay > 0 else READY, now + outcome.delay, claim.note)
+    if isinstance(outcome, Retry):
+        return conn.execute(_RETRY, (*wait, outcome.history, *key)).rowcount == 1
+    counted = claim.lost_at is None  # a reclaimed one was counted by the worker that lost it
+    return conn.execute(_RELEASE, (*wait, counted, *key)).rowcount == 1
+
+
+def expired(conn: Connection, queue: str, now: float) -> list[Claim] | None:
+    """The answer to a reclaim when no lease has expired, else None. Reads only."""
+    return None if conn.execute(_EXPIRED, (queue, now, 1)).fetchone() else []
+
+
+def reclaim(
+    conn: Connection, queue: str, limit: int, *, worker: str, lease: float, now: float
+) -> list[Claim]:
+    """Take over expired leases; each claim names who lost it, and since when it was held."""
+    token = token_hex(8)
+    claims = []
+    for seq, lost_worker, lost_at in conn.execute(_EXPIRED, (queue, now, max(limit, 0))).fetchall():
+        values = (token, worker, now, now + lease, seq)
+        claim = _claim(queue, token, conn.execute(_RECLAIM, values).fetchone())
+        claim.lost_worker, claim.lost_at = lost_worker, lost_at
+        claims.append(claim)
+    return claims

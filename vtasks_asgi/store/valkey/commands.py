@@ -1,0 +1,239 @@
+"""The verbs of producers and consumers as requests, and their replies as claims. Pure."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from vtasks_asgi.core.message import Message
+from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
+from vtasks_asgi.store.base import Claim, Claimed, Receipt, Settlement
+from vtasks_asgi.store.valkey import layout
+from vtasks_asgi.store.valkey.keys import Keys
+from vtasks_asgi.store.valkey.scripts import script
+from vtasks_asgi.store.valkey.wire import Request, bulk, call
+
+PUSH, CLAIM, EXTEND = script("push"), script("claim"), script("extend")
+RECLAIM, SAVE, SETTLE = script("reclaim"), script("save"), script("settle")
+
+#: Messages of one call at the most, and bytes: a script must not hold the server up.
+CHUNK = 1000
+CHUNK_BYTES = 8 * 2**20
+
+#: A message packed for ``push``: its id, its two arguments, and what a plain one has not.
+type Parcel = tuple[str, bytes, bytes | None]
+
+
+def ask(keys: Keys, which: Any, *args: bytes) -> Request:
+    """Run one of the scripts on a queue."""
+    tail = keys.head(which) + b"".join(map(bulk, args))
+    return call(which, keys.slot, 1 + len(which.keys) + len(args), tail)
+
+
+@lru_cache(256)
+def number(value: float) -> bytes:
+    """A number that Lua reads back exactly."""
+    return repr(value).encode()
+
+
+# -- push
+
+
+def parcel(message: Message) -> Parcel:
+    """Pack one message, where a bad one can still hurt nobody else.
+
+    Raises:
+        TypeError: the body is no bytes.
+    """
+    id, body = layout.raw(message.id), message.body
+    pair = b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(id), id, len(body), body)
+    if not message.priority and message.run_at is None and message.unique is None:
+        return message.id, pair, None
+    special = (
+        b"%d" % message.priority,
+        b"" if message.run_at is None else number(message.run_at),
+        layout.raw(message.unique or ""),
+        b"" if message.keep_unique is None else number(message.keep_unique),
+    )
+    return message.id, pair, b"".join(map(bulk, special))
+
+
+def parcels(messages: Sequence[Message]) -> list[Parcel]:
+    """All of them packed."""
+    return [parcel(message) for message in messages]
+
+
+def chunks(parcels: list[Parcel]) -> Iterator[list[Parcel]]:
+    """Cut into what one call may carry: in order, not too many or large, each id once."""
+    few = len(parcels) <= CHUNK and sum([len(each[1]) for each in parcels]) <= CHUNK_BYTES
+    if few and len({each[0] for each in parcels}) == len(parcels):
+        yield parcels
+        return
+    chunk: list[Parcel] = []
+    seen: set[str] = set()
+    size = 0
+    for each in parcels:
+        if chunk and (len(chunk) == CHUNK or size > CHUNK_BYTES or each[0] in seen):
+            yield chunk
+            chunk, seen, size = [], set(), 0
+        chunk.append(each)
+        seen.add(each[0])
+        size += len(each[1])
+    if chunk:
+        yield chunk
+
+
+def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"") -> Request:
+    """One call for one of ``chunks``; ``tick`` as ``push.lua`` has it."""
+    count = len(parcels)
+    parts = [keys.head(PUSH), bulk(tick), bulk(b"%d" % count)]
+    parts += [each[1] for each in parcels]
+    specials = 0
+    for index, (_, _, special) in enumerate(parcels, 1):
+        if special is not None:
+            specials += 1
+            parts.append(bulk(b"%d" % index))
+            parts.append(special)
+    size = 3 + len(PUSH.keys) + 2 * count + 5 * specials
+    return call(PUSH, keys.slot, size, b"".join(parts))
+
+
+def receipts(parcels: Sequence[Parcel], refused: list[Any]) -> list[Receipt]:
+    """The answer to ``push``."""
+    answers = [Receipt(each[0]) for each in parcels]
+    for index, holder in zip(refused[::2], refused[1::2], strict=True):
+        answers[index - 1] = Receipt(parcels[index - 1][0], False, layout.text(holder) or None)
+    return answers
+
+
+# -- claim
+
+
+def claim(keys: Keys, limit: int, *, worker: str, lease: float, token: str) -> Request:
+    return ask(keys, CLAIM, b"%d" % limit, number(lease), token.encode(), layout.name(worker))
+
+
+def claimed(queue: str, token: str, reply: list[Any]) -> Claimed:
+    """What ``claim`` handed out."""
+    taken, bodies, metas, histories, notes, next_due = reply
+    found = Claimed([], float(next_due) if next_due else None)
+    add = found.claims.append
+    for id, place, body in zip(
+        layout.texts(taken[::2]), map(float, taken[1::2]), bodies, strict=True
+    ):
+        priority = 0 if 0.0 <= place < layout.BAND else layout.priority_of(place)
+        add(Claim(id, queue, body[8:], priority, token, 1, 0, None, None, None, None, place))
+    if metas:
+        for each, value in zip(found.claims, metas, strict=True):
+            if value is not None:
+                _add_meta(each, value)
+    if histories:
+        for each, value in zip(found.claims, histories, strict=True):
+            each.history = value
+    if notes:
+        for each, value in zip(found.claims, notes, strict=True):
+            each.note = value
+    return found
+
+
+def _add_meta(claim: Claim, value: bytes) -> None:
+    meta = layout.read_meta(value)
+    claim.attempt, claim.crashes = meta.attempt + 1, meta.crashes
+    claim.run_at, claim.unique = meta.run_at, meta.unique
+
+
+def reclaim(keys: Keys, limit: int, *, worker: str, lease: float, token: str) -> Request:
+    return ask(keys, RECLAIM, b"%d" % limit, number(lease), token.encode(), layout.name(worker))
+
+
+def reclaimed(queue: str, token: str, reply: list[Any]) -> list[Claim]:
+    """What ``reclaim`` took over."""
+    claims = []
+    for id, own, body, meta, history, note in zip(*reply, strict=True):
+        lost = layout.read_own(own)
+        priority = layout.priority_of(lost.place)
+        claim = Claim(layout.text(id), queue, body[8:], priority, token, 1, handle=lost.place)
+        _add_meta(claim, meta)
+        claim.history, claim.note = history, note
+        claim.lost_worker, claim.lost_at = lost.worker or "", lost.started_at or 0.0
+        claims.append(claim)
+    return claims
+
+
+def extend(keys: Keys, claims: Sequence[Claim], lease: float) -> Request:
+    pairs = [part for claim in claims for part in (layout.raw(claim.id), layout.raw(claim.token))]
+    return ask(keys, EXTEND, number(lease), *pairs)
+
+
+def save(keys: Keys, claim: Claim) -> Request:
+    note = () if claim.note is None else (claim.note,)
+    return ask(keys, SAVE, layout.raw(claim.id), layout.raw(claim.token), *note)
+
+
+# -- settle
+
+
+def settle(keys: Keys, settlements: Sequence[Settlement], cap: int) -> tuple[Request, list[Claim]]:
+    """The request, and the claims in the order its answer counts them."""
+    claims: list[list[Claim]] = [[], [], [], [], []]
+    packed: list[list[bytes]] = [[], [], [], [], []]
+    uniques: list[bytes] = []
+    notes: list[bytes] = []
+    for settlement in settlements:
+        claim, outcome = settlement.claim, settlement.outcome
+        id, token = layout.raw(claim.id), layout.raw(claim.token)
+        fence = b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(id), id, len(token), token)
+        kind, fields = _written(claim, outcome)
+        claims[kind].append(claim)
+        packed[kind].append(fence + b"".join(map(bulk, fields)) if fields else fence)
+        if claim.unique is not None and kind in _ENDS:
+            uniques += bulk(layout.raw(claim.unique)), bulk(id)
+        if claim.note is not None:
+            notes += bulk(id), bulk(claim.note)
+    head = [b"%d" % number for number in (cap, *map(len, claims), len(notes) // 2)]
+    parts = [keys.head(SETTLE), *map(bulk, head), *chain(*packed), *uniques, *notes]
+    arguments = sum(width * len(kind) for width, kind in zip(_WIDTHS, claims, strict=True))
+    size = 1 + len(SETTLE.keys) + len(head) + arguments + len(uniques) + len(notes)
+    return call(SETTLE, keys.slot, size, b"".join(parts)), list(chain(*claims))
+
+
+#: How many arguments each kind has, and which kinds end a message; see ``settle.lua``.
+_WIDTHS = (2, 5, 5, 4, 4)
+_ENDS = (0, 1, 4)
+
+
+def _written(claim: Claim, outcome: Done | Retry | Release | Dead) -> tuple[int, tuple[bytes, ...]]:
+    """Which kind of ``settle.lua`` an outcome is, and its arguments after id and token."""
+    if type(outcome) is Done and outcome.ttl <= 0:
+        return 0, ()
+    place = claim.handle or 0.0
+    if isinstance(outcome, Done):
+        fields = layout.done_fields(place, claim.attempt, claim.crashes, outcome.value)
+        return 1, (number(outcome.ttl), fields, outcome.history)
+    if isinstance(outcome, Retry):
+        rest = layout.meta_rest(place, claim.attempt, claim.crashes, claim.unique)
+        return 2, (number(outcome.delay), rest, outcome.history)
+    if isinstance(outcome, Release):
+        # A reclaimed one was counted by the worker that lost it.
+        attempt = claim.attempt - (claim.lost_at is None)
+        rest = layout.meta_rest(place, attempt, claim.crashes, claim.unique)
+        return 3, (number(outcome.delay), rest)
+    fields = layout.dead_fields(place, claim.attempt, claim.crashes, outcome.reason, claim.unique)
+    return 4, (fields, outcome.history)
+
+
+def rounds(settlements: Sequence[Settlement]) -> Iterator[list[Settlement]]:
+    """Cut into calls in which no claim's id comes twice."""
+    if len({each.claim.id for each in settlements}) == len(settlements) <= CHUNK:
+        yield list(settlements)
+        return
+    part: list[Settlement] = []
+    seen: set[str] = set()
+    for each in settlements:
+        if len(part) == CHUNK or each.claim.id in seen:
+            yield part
+            part, seen = [], set()
+        part.append(each)
+        seen.add(each.claim.id)
+    if part:
+        yield part

@@ -1,0 +1,141 @@
+"""One connection, many callers: requests go out in order, and replies come back in that order.
+
+Invariant: nobody but the reader consumes replies, so a caller who is cancelled, or whose time is
+up, never leaves a reply for the next one. After any doubt the whole connection is dropped.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+from libvalkey import ProtocolError
+
+from vtasks_asgi.core.errors import StoreUnavailable
+from vtasks_asgi.store.valkey.errors import NotSent
+from vtasks_asgi.store.valkey.wire import INCOMPLETE, reader
+
+#: A loop that was blocked must get the chance to read what has come meanwhile (seconds).
+GRACE = 0.05
+
+
+class Link(asyncio.Protocol):
+    """``send`` packed commands once it is connected. An error reply is the result, not raised.
+
+    Args:
+        name: what messages call the server.
+        timeout: seconds after which an unanswered request condemns the connection.
+        hear: called with each reply that nobody waits for: what a subscriber is told.
+    """
+
+    def __init__(
+        self, name: str, timeout: float, *, hear: Callable[[Any], None] | None = None
+    ) -> None:
+        self._name = name
+        self._timeout = timeout
+        self._hear = hear
+        self._loop = asyncio.get_running_loop()
+        self._reader = reader()
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+        self._suspect: asyncio.Future[Any] | None = None
+        self._why = "closed the connection"
+        self.alive = False
+        #: Set, and the other called, when the connection is no more.
+        self.ended = asyncio.Event()
+        self.when_ended: Callable[[], None] | None = None
+
+    def send(self, payload: bytes) -> "asyncio.Future[Any]":
+        """Send one command; its reply.
+
+        Raises:
+            NotSent: the connection is gone.
+        """
+        if not self.alive or self._transport is None:
+            raise NotSent(f"Valkey at {self._name} is not connected")
+        future = self._loop.create_future()
+        self._waiting.append((future, self._loop.time()))
+        self._transport.write(payload)
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._timeout, self._look)
+        return future
+
+    def tell(self, payload: bytes) -> None:
+        """Send a command whose reply is for ``hear``."""
+        if self.alive and self._transport is not None:
+            self._transport.write(payload)
+
+    def retire(self) -> None:
+        """Take nothing more; end once everything is answered."""
+        self.alive = False
+        if not self._waiting:
+            self._hang_up()
+
+    def drop(self, why: str) -> None:
+        """End the connection at once; whoever waits is told why."""
+        self._why = why
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._transport is not None and not self.ended.is_set():
+            self._transport.abort()
+            self._end()
+
+    # -- what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
+        self.alive = True
+
+    def data_received(self, data: bytes) -> None:
+        feed, gets, waiting = self._reader.feed, self._reader.gets, self._waiting
+        try:
+            feed(data)
+            while (reply := gets()) is not INCOMPLETE:
+                if waiting:
+                    future, _ = waiting.popleft()
+                    if not future.done():
+                        future.set_result(reply)
+                elif self._hear is not None:
+                    self._hear(reply)
+                else:
+                    raise ProtocolError("a reply nobody asked for")
+        except ProtocolError as error:
+            self.drop(f"does not speak the protocol ({error})")
+        if not self.alive and not waiting:
+            self._hang_up()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._why = f"broke the connection ({exc})"
+        self._end()
+
+    def _end(self) -> None:
+        if self.ended.is_set():
+            return
+        self.alive = False
+        self.ended.set()
+        if self._watch is not None:
+            self._watch.cancel()
+        while self._waiting:
+            future, _ = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(StoreUnavailable(f"Valkey at {self._name} {self._why}"))
+        if self.when_ended is not None:
+            self.when_ended()
+
+    # -- one timer for all: the oldest request is the one to be answered next
+
+    def _look(self) -> None:
+        self._watch = None
+        if not self._waiting:
+            return
+        oldest, sent = self._waiting[0]
+        left = sent + self._timeout - self._loop.time()
+        if left <= 0 and oldest is self._suspect:
+            self.drop(f"did not answer within {self._timeout:g} s")
+            return
+        if left <= 0:
+            self._suspect = oldest
+        self._watch = self._loop.call_later(max(left, GRACE), self._look)

@@ -1,0 +1,72 @@
+#!lua flags=allow-oom
+-- Promotes what is due, then takes the best messages. Works when the server is out of memory.
+-- KEYS: ready sched t m h own lease seq idle n
+-- ARGV: limit, lease in seconds, token (16 characters), worker
+-- Returns: id, score of each; their bodies; metas (empty when no message has one); histories and
+--   notes (the same); next due time in seconds from now or ''
+-- Invariant: what is taken has an entry in own and in lease, and is in no other set.
+-- INCLUDE: lib_place
+local READY, SCHED, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local OWN, LEASE, SEQ, IDLE, N = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local CHUNK, CHUNKS = 1000, 4
+
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local stamp = struct.pack('>d', now)
+
+local function promote()
+  local due = redis.call('ZRANGEBYSCORE', SCHED, '-inf', now, 'LIMIT', 0, CHUNK)
+  if #due == 0 then return 0 end
+  local metas, ready = redis.call('HMGET', M, unpack(due)), {}
+  for i, id in ipairs(due) do
+    local meta = metas[i]
+    ready[2 * i - 1] = sound_place(meta and #meta >= 24 and struct.unpack('>d', meta, 9), SEQ)
+    ready[2 * i] = id
+  end
+  redis.call('ZADD', READY, unpack(ready))
+  redis.call('ZREM', SCHED, unpack(due))
+  return #due
+end
+
+local next_due = ''
+for chunk = 1, CHUNKS do
+  if promote() < CHUNK then break end
+end
+local first = redis.call('ZRANGE', SCHED, 0, 0, 'WITHSCORES')
+if #first > 0 then
+  next_due = string.format('%.6f', math.max(0, first[2] - now))
+end
+
+local limit = math.min(tonumber(ARGV[1]), CHUNK)
+local taken = limit > 0 and redis.call('ZPOPMIN', READY, limit) or {}
+if #taken == 0 then
+  redis.call('SET', IDLE, '')
+  return {taken, {}, {}, {}, {}, next_due}
+end
+
+local head = ARGV[3] .. stamp .. struct.pack('>H', #ARGV[4]) .. ARGV[4]
+local expiry = now + ARGV[2]
+local ids, own, lease = {}, {}, {}
+for i = 1, #taken / 2 do
+  local id = taken[2 * i - 1]
+  ids[i] = id
+  own[2 * i - 1] = id
+  own[2 * i] = head .. taken[2 * i]
+  lease[2 * i - 1] = expiry
+  lease[2 * i] = id
+end
+redis.call('HSET', OWN, unpack(own))
+redis.call('ZADD', LEASE, unpack(lease))
+local bodies = redis.call('HMGET', T, unpack(ids))
+for i, id in ipairs(ids) do
+  local body = bodies[i]
+  if not body then
+    -- Somebody deleted it. Without a body it becomes a dead letter like any other unreadable one.
+    redis.call('HSET', T, id, stamp)
+    bodies[i] = stamp
+  end
+end
+local metas = redis.call('EXISTS', M) == 1 and redis.call('HMGET', M, unpack(ids)) or {}
+local histories = redis.call('EXISTS', H) == 1 and redis.call('HMGET', H, unpack(ids)) or {}
+local notes = redis.call('EXISTS', N) == 1 and redis.call('HMGET', N, unpack(ids)) or {}
+return {taken, bodies, metas, histories, notes, next_due}

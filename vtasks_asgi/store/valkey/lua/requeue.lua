@@ -1,0 +1,42 @@
+#!lua
+-- Makes dead letters ready again, as if just pushed.
+-- KEYS: dead t f h m ready seq u done idle
+-- ARGV: ids
+-- Returns: how many were dead letters, and not kept dead because another message has their key
+-- Invariant: attempts, crashes and history start anew; a note stays.
+-- INCLUDE: lib_unique
+-- INCLUDE: lib_place
+local DEAD, T, F, H, M, READY = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local SEQ, U, DONE, IDLE = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local stamp = struct.pack('>d', now)
+local count = 0
+
+for _, id in ipairs(ARGV) do
+  if redis.call('ZSCORE', DEAD, id) then
+    local fields, score, unique = redis.call('HGET', F, id), 0, ''
+    if fields and #fields >= 27 then
+      score = struct.unpack('>d', fields, 9)
+      unique = string.sub(fields, 28 + struct.unpack('>H', fields, 26))
+    end
+    local holder = unique ~= '' and take_key(U, T, DEAD, DONE, unique, id, now, 0)
+    if not holder then
+      local body = redis.call('HGET', T, id) or ''
+      local band = math.floor(sound_place(score, SEQ) / 2 ^ 45) * 2 ^ 45
+      local place = band + redis.call('INCR', SEQ)
+      redis.call('ZREM', DEAD, id)
+      redis.call('HDEL', F, id)
+      redis.call('HDEL', H, id)
+      redis.call('HDEL', M, id)
+      if unique ~= '' then
+        redis.call('HSET', M, id, struct.pack('>ddII', -math.huge, place, 0, 0) .. unique)
+      end
+      redis.call('HSET', T, id, stamp .. string.sub(body, 9))
+      redis.call('ZADD', READY, place, id)
+      count = count + 1
+    end
+  end
+end
+if count > 0 and redis.call('DEL', IDLE) == 1 then redis.call('PUBLISH', IDLE, '') end
+return count

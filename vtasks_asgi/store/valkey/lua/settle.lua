@@ -1,0 +1,147 @@
+#!lua flags=allow-oom
+-- Writes outcomes back, each fenced by its token. Works when the server is out of memory.
+-- KEYS: own lease t m h ready sched f done dead u seq idle n
+-- ARGV: cap of dead letters; how many follow of each kind, and how many notes; then the arguments:
+--   done (nothing is kept): id, token          kept: id, token, seconds to keep, fields, history
+--   retry: id, token, delay, fields, history   release: id, token, delay, fields
+--   dead: id, token, fields, history           unique key, id of each that ends
+--   and at last: id, note of each claim that has a note
+-- Returns: the positions (from 1) of those that were lost, and how many dead letters were evicted
+-- Invariant: what is settled leaves own and lease, and ends in exactly one other place, or nowhere.
+-- INCLUDE: lib_place
+local OWN, LEASE, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local READY, SCHED, F, DONE, DEAD = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local U, SEQ, IDLE, N = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local CAP = tonumber(ARGV[1])
+local COUNTS = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]),
+  tonumber(ARGV[6])}
+local WIDTHS = {2, 5, 5, 4, 4}
+
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local stamp = struct.pack('>d', now)
+
+-- Every id, where its arguments begin, and what is known of its claim.
+local ids, places, at = {}, {}, 8
+for kind, count in ipairs(COUNTS) do
+  for _ = 1, count do
+    ids[#ids + 1] = ARGV[at]
+    places[#places + 1] = at
+    at = at + WIDTHS[kind]
+  end
+end
+local uniques, notes = at, #ARGV + 1 - 2 * ARGV[7]
+local owns = redis.call('HMGET', OWN, unpack(ids))
+
+local lost, settled, gone, histories, fields, metas = {}, {}, {}, {}, {}, {}
+local ready, sched, expiries, buried, ended, wake = {}, {}, {}, {}, {}, false
+
+local function put(list, first, second)
+  list[#list + 1] = first
+  list[#list + 1] = second
+end
+
+-- score: the first 8 bytes of the fields of a retry or release, which is all but run_at of its meta
+local function again(id, delay, rest)
+  local due = now + delay
+  put(metas, id, struct.pack('>d', due) .. rest)
+  if tonumber(delay) > 0 then
+    put(sched, due, id)
+  else
+    local place = struct.unpack('>d', rest)
+    put(ready, sound_place(place, SEQ), id)
+  end
+  wake = true
+end
+
+local WRITE = {
+  function(id, p) gone[#gone + 1] = id end,
+  function(id, p)
+    put(fields, id, stamp .. ARGV[p + 3])
+    put(histories, id, ARGV[p + 4])
+    put(expiries, now + ARGV[p + 2], id)
+  end,
+  function(id, p)
+    again(id, ARGV[p + 2], ARGV[p + 3])
+    put(histories, id, ARGV[p + 4])
+  end,
+  function(id, p) again(id, ARGV[p + 2], ARGV[p + 3]) end,
+  function(id, p)
+    put(fields, id, stamp .. ARGV[p + 2])
+    put(histories, id, ARGV[p + 3])
+    put(buried, redis.call('INCR', SEQ), id)
+  end,
+}
+
+local position = 0
+for kind, count in ipairs(COUNTS) do
+  local write, ends = WRITE[kind], kind == 1 or kind == 2 or kind == 5
+  for _ = 1, count do
+    position = position + 1
+    local id, p = ids[position], places[position]
+    local own = owns[position]
+    if own and string.sub(own, 1, 16) == ARGV[p + 1] then
+      settled[#settled + 1] = id
+      write(id, p)
+      if ends then ended[#ended + 1] = id end
+    else
+      lost[#lost + 1] = position
+    end
+  end
+end
+if #settled == 0 then return {lost, 0} end
+
+redis.call('HDEL', OWN, unpack(settled))
+redis.call('ZREM', LEASE, unpack(settled))
+if #gone > 0 then
+  redis.call('HDEL', T, unpack(gone))
+  if redis.call('EXISTS', H) == 1 then redis.call('HDEL', H, unpack(gone)) end
+end
+if #ended > 0 and redis.call('EXISTS', M) == 1 then redis.call('HDEL', M, unpack(ended)) end
+if #fields > 0 then redis.call('HSET', F, unpack(fields)) end
+if #histories > 0 then redis.call('HSET', H, unpack(histories)) end
+if #expiries > 0 then redis.call('ZADD', DONE, unpack(expiries)) end
+if #metas > 0 then redis.call('HSET', M, unpack(metas)) end
+if #ready > 0 then redis.call('ZADD', READY, unpack(ready)) end
+if #sched > 0 then redis.call('ZADD', SCHED, unpack(sched)) end
+
+if uniques < notes then
+  local done = {}
+  for _, id in ipairs(ended) do done[id] = true end
+  for i = uniques, notes - 1, 2 do
+    local value = done[ARGV[i + 1]] and redis.call('HGET', U, ARGV[i])
+    local mine = value and (#value < 9 or string.sub(value, 9) == ARGV[i + 1])
+    if mine and (#value < 9 or struct.unpack('>d', value) <= now) then
+      redis.call('HDEL', U, ARGV[i])
+    end
+  end
+end
+
+if notes <= #ARGV or redis.call('EXISTS', N) == 1 then
+  redis.call('HDEL', N, unpack(settled))
+  local kept, written = {}, {}
+  for _, id in ipairs(settled) do kept[id] = true end
+  for _, id in ipairs(gone) do kept[id] = nil end
+  for i = notes, #ARGV, 2 do
+    if kept[ARGV[i]] then put(written, ARGV[i], ARGV[i + 1]) end
+  end
+  if #written > 0 then redis.call('HSET', N, unpack(written)) end
+end
+
+local evicted = 0
+if #buried > 0 then
+  redis.call('ZADD', DEAD, unpack(buried))
+  local excess = redis.call('ZCARD', DEAD) - CAP
+  while evicted < excess do
+    local popped = redis.call('ZPOPMIN', DEAD, math.min(excess - evicted, 1000))
+    local old = {}
+    for i = 1, #popped, 2 do old[#old + 1] = popped[i] end
+    redis.call('HDEL', T, unpack(old))
+    redis.call('HDEL', F, unpack(old))
+    redis.call('HDEL', H, unpack(old))
+    redis.call('HDEL', N, unpack(old))
+    evicted = evicted + #old
+  end
+end
+if wake and redis.call('DEL', IDLE) == 1 then redis.call('PUBLISH', IDLE, '') end
+return {lost, evicted}
