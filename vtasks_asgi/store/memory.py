@@ -210,6 +210,7 @@ class MemoryStore(MemoryInspector):
             record.state = State.DELAYED if outcome.delay > 0 else State.READY
             self._ring(record.queue)
             return
+        self._let_key_go(entry, now)
         record.history, record.finished_at = outcome.history, now
         entry.seq, entry.since = next(self._seqs), now
         if isinstance(outcome, Dead):
