@@ -108,6 +108,8 @@ class QueueCell:
     evicted: int = 0
     stale: int = 0
     reclaimed: int = 0
+    parked: int = 0
+    left_behind: int = 0
     depth: Depth | None = None
 
     def copy(self) -> "QueueCell":
@@ -119,6 +121,8 @@ class QueueCell:
             self.evicted,
             self.stale,
             self.reclaimed,
+            self.parked,
+            self.left_behind,
             self.depth,
         )
 
