@@ -6,7 +6,6 @@ So both sides compete for one ticket. If the call's end has it, nobody will rais
 has it, the end waits until the exception is set, and takes back what has not arrived by then.
 """
 
-import ctypes
 import threading
 from collections.abc import Callable
 
@@ -59,5 +58,7 @@ class Interruptible[T]:
 
 def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
     """Set the exception that the thread raises next, or take it back."""
+    import ctypes  # noqa: PLC0415 - most processes never need it
+
     error = ctypes.py_object() if kind is None else ctypes.py_object(kind)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)

@@ -92,6 +92,8 @@ class VTaskResult(_TaskResult[P, R]):  # type: ignore[misc] # Django's is frozen
         return self._outcome()
 
     async def _finish(self) -> None:
+        if self.is_finished:
+            return
         runtime = runtime_of(self.backend)
         if runtime is None or not runtime.is_mine():
             await self._poll(asyncio.sleep)
@@ -115,7 +117,8 @@ class VTaskResult(_TaskResult[P, R]):  # type: ignore[misc] # Django's is frozen
         """
         end = None if timeout is None else time.monotonic() + timeout
         for pause in _pauses():
-            self.refresh()
+            if not self.is_finished:
+                self.refresh()
             if self.is_finished:
                 break
             left = pause if end is None else end - time.monotonic()

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -160,7 +161,7 @@ def test_interrupts_that_race_with_ends_never_stray(worker: Worker) -> None:
         while time.monotonic() < stop or not {"interrupted", "returned"} <= worker.ends.keys():
             begin = time.perf_counter() + 1e-4
             end = begin + random.random() * 2e-4
-            it = Interruptible(lambda end=end: until(end))
+            it = Interruptible(partial(until, end))
             worker.give(it)
             until(end + random.uniform(-3e-5, 3e-5))
             it.interrupt()
