@@ -1,6 +1,6 @@
 """``VTaskContext``: what a task that takes its context may know, tell and keep."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,8 +24,10 @@ class Running(Protocol):
     """The run that a context shows."""
 
     claim: Claim
-    cancelled: bool
+    notes: Notes | None
 
+    @property
+    def cancelled(self) -> bool: ...
     @property
     def number(self) -> int: ...
     @property
@@ -33,18 +35,19 @@ class Running(Protocol):
     @property
     def deadline(self) -> datetime | None: ...
     def remaining(self) -> float | None: ...
-    def noting(self) -> Notes: ...
     def result(self) -> Any: ...
 
 
 class VTaskContext(_TaskContext):
     """Django's context of a running task, and more; the first argument of who takes it."""
 
-    __slots__ = ("_run",)
+    __slots__ = ("_begin_notes", "_run")
     _run: Running
+    _begin_notes: Callable[[], Notes]
 
-    def __init__(self, run: Running) -> None:
+    def __init__(self, run: Running, begin_notes: Callable[[], Notes]) -> None:
         object.__setattr__(self, "_run", run)
+        object.__setattr__(self, "_begin_notes", begin_notes)
 
     @property
     def task_result(self) -> Any:  # type: ignore[override]
@@ -88,6 +91,11 @@ class VTaskContext(_TaskContext):
 
     # -- notes
 
+    def _notes(self) -> Notes:
+        if self._run.notes is None:
+            self._run.notes = self._begin_notes()
+        return self._run.notes
+
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Tell how far the task is; see ``VTaskResult.progress``. Never waits.
 
@@ -96,11 +104,11 @@ class VTaskContext(_TaskContext):
         Raises:
             ValueError: an argument is no amount, or no text.
         """
-        self._run.noting().progress(Progress(done, total, message))
+        self._notes().progress(Progress(done, total, message))
 
     def load(self, default: Any = None) -> Any:
         """What was last saved, in this attempt or an earlier one; ``default`` if nothing was."""
-        saved = self._run.noting().load()
+        saved = self._notes().load()
         return default if saved is None else saved
 
     @async_unsafe("save() may wait for the store; use asave()")
@@ -118,12 +126,12 @@ class VTaskContext(_TaskContext):
             PayloadTooLarge: over ``OPTIONS["MAX_PAYLOAD"]`` bytes encoded.
             SynchronousOnlyOperation: from a coroutine, for it may wait for the store.
         """
-        notes = self._run.noting()
+        notes = self._notes()
         notes.keep(value)
         return notes.wait_written()
 
     async def asave(self, value: Any) -> bool:
         """``save`` from a coroutine."""
-        notes = self._run.noting()
+        notes = self._notes()
         notes.keep(value)
         return await notes.written()

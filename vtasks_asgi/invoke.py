@@ -25,8 +25,9 @@ from vtasks_asgi.core.errors import (
 )
 from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, Retry, dump_history
 from vtasks_asgi.crew import Crew
-from vtasks_asgi.registry import Registered
-from vtasks_asgi.run import Run, Save, blame
+from vtasks_asgi.joint import Joint, Undone
+from vtasks_asgi.notes import Notes, Write
+from vtasks_asgi.run import Run, blame
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.supervise import asked_to_end
 from vtasks_asgi.store.base import Claim, State
@@ -46,6 +47,7 @@ class Invoker:
         result_ttl: seconds results are kept unless task or message say otherwise.
         max_rescues: crashes a message survives unless its task says otherwise.
         max_result: bytes a return value, or a checkpoint, may take, encoded.
+        joint: runs transactional tasks; None where the messages are in no database.
         now: the time, in epoch seconds.
         save: writes a claim's note, as ``Store.save``; None to keep notes for the settlement.
         hook: what each run happens within, of ``VTASKS_TASK_CONTEXT``.
@@ -61,8 +63,9 @@ class Invoker:
         result_ttl: float,
         max_rescues: int,
         max_result: int,
+        joint: Joint | None = None,
         now: Callable[[], float] = time.time,
-        save: Save | None = None,
+        save: Write | None = None,
         hook: propagation.Hook | None = None,
     ) -> None:
         self._alias = alias
@@ -72,6 +75,7 @@ class Invoker:
         self._result_ttl = result_ttl
         self._max_rescues = max_rescues
         self._max_result = max_result
+        self._joint = joint or Joint(None)
         self._now = now
         self._save = save
         self._hook = hook
@@ -90,18 +94,34 @@ class Invoker:
         """Run the message once, in a ``context``, and say what became of it."""
         return self._in_lane(self._invoke(claim))
 
-    async def _in_lane(self, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    async def _in_lane[T](self, work: Coroutine[Any, Any, T]) -> T:
         lane = lanes.current_lane.get()
         try:
-            outcome = await work
+            result = await work
             if lane.used:
                 await lane.clean()
         finally:
             self._lanes.give(lane)
-        return outcome
+        return result
 
     async def _invoke(self, claim: Claim) -> Outcome:
-        started_at = self._now()
+        run = self._prepare(claim, self._now())
+        if not isinstance(run, Run):
+            return run
+        self._events.started(claim, run.known.name, run.waited)
+        outcome: Outcome = Release()  # what the runtime makes of a run it cancels
+        try:
+            if run.call.meta or self._hook is not None or tracing.MODULE in sys.modules:
+                outcome = await self._surrounded(run)
+            else:
+                outcome = await self._attempt(run)
+        finally:
+            if not run.left:
+                self._finished(run, outcome)
+        return outcome
+
+    def _prepare(self, claim: Claim, started_at: float) -> Run | Dead | Release:
+        """The run this claim begins, or its outcome if it cannot be run."""
         attempts = outcomes.load_history(claim.history) if claim.history else []
         try:
             call = decode(claim.body)
@@ -109,24 +129,14 @@ class Invoker:
             attempts.append(Attempt(self._worker, started_at))
             blame(attempts[-1], error)
             return self._give_up(claim, "", Dead(dump_history(attempts), outcomes.UNDECODABLE))
-        known = registry.find(call.task)
         if call.expires_at is not None and started_at >= call.expires_at:
-            return await self._expire(claim, call, known, attempts)
+            expired = Dead(dump_history(attempts), outcomes.EXPIRED)
+            return self._give_up(claim, call.task, expired)
+        known = registry.find(call.task)
         if known is None:
             return self._park(claim, call, started_at)
         attempts.append(Attempt(self._worker, started_at))
-        run = Run(claim, call, known, attempts, self._alias, self._save, self._max_result)
-        self._events.started(claim, known.name, started_at - (claim.run_at or call.enqueued_at))
-        outcome: Outcome = Release()  # what the runtime makes of a run it cancels
-        try:
-            if call.meta or self._hook is not None or tracing.MODULE in sys.modules:
-                outcome = await self._surrounded(run)
-            else:
-                outcome = await self._attempt(run)
-        finally:
-            if not run.left:
-                self._end(run, outcome)
-        return outcome
+        return Run(claim, call, known, attempts, self._alias)
 
     # -- instead of a run
 
@@ -157,16 +167,6 @@ class Invoker:
         self._events.parked(claim, call.task, pause)
         return Release(pause)
 
-    async def _expire(
-        self, claim: Claim, call: Call, known: Registered | None, attempts: list[Attempt]
-    ) -> Dead:
-        outcome = Dead(dump_history(attempts), outcomes.EXPIRED)
-        if known is not None:
-            run = Run(claim, call, known, attempts, self._alias, None, self._max_result)
-            run.finish(State.DEAD, self._now(), outcome.reason)
-            await self._tell_finished(run)
-        return self._give_up(claim, call.task, outcome)
-
     # -- a run
 
     async def _surrounded(self, run: Run) -> Outcome:
@@ -180,8 +180,7 @@ class Invoker:
                     raise run.error
         except BaseException as error:  # noqa: BLE001 - the task's own, or of what surrounds it
             if error is not run.error or outcome is None:
-                outcome = self._failure(run, error)
-                await self._tell_finished(run)
+                outcome = await self._failed(run, error)
         assert outcome is not None
         return outcome
 
@@ -191,29 +190,45 @@ class Invoker:
             await signals.asend(task_started, self._sender, run.result)
         known, kwargs = run.known, run.call.kwargs
         try:
-            if known.task.timeout is not None:
-                value = await self._timed(run, known.task.timeout)
-            elif known.is_async:
-                value = await known.task.func(*_arguments(run), **kwargs)
+            if known.is_async and known.task.timeout is None:
+                value = await known.task.func(*self._arguments(run), **kwargs)
+                outcome = self._success(run, value)
             else:
-                value = await self._crew.run(partial(known.task.func, *_arguments(run), **kwargs))
-            outcome = self._success(run, value)
+                work = partial(known.task.func, *self._arguments(run), **kwargs)
+                outcome = await self._elsewhere(run, work)
+        except Undone as undone:
+            return Release(undone.pause)
         except BaseException as error:  # noqa: BLE001 - _failure raises again what is none
-            outcome = self._failure(run, error)
-            # Told here, for Django logs the exception in flight; a discarded task needs no log.
-            if run.reason != outcomes.DISCARDED:
-                await self._tell_finished(run)
-                return outcome
+            outcome = await self._failed(run, error)
         if signals.wanted(task_finished, failed=run.state is State.DEAD):
             await self._tell_finished(run)
         return outcome
 
-    async def _timed(self, run: Run, timeout: float) -> Any:
-        work = partial(run.known.task.func, *_arguments(run), **run.call.kwargs)
-        limit = timeouts.Limit(run, timeout, self._late)
-        if run.known.is_async:
-            return await limit.coroutine(work)
-        return await limit.in_thread(work, self._crew.run)
+    def _arguments(self, run: Run) -> list[Any]:
+        if not run.known.task.takes_context:
+            return run.call.args
+        loop, size = asyncio.get_running_loop(), self._max_result
+        begin_notes = partial(Notes, run.claim, self._save, max_size=size, loop=loop)
+        return [VTaskContext(run, begin_notes), *run.call.args]
+
+    async def _elsewhere(self, run: Run, work: Callable[[], Any]) -> Done:
+        """Run it in a thread, or as a coroutine that has a time limit."""
+        task = run.known.task
+        value: Any
+        if task.transactional:
+            work = self._jointly(run, work)
+        if task.timeout is None:
+            value = await self._crew.run(work)
+        else:
+            limit = timeouts.Limit(task.timeout, run, self._late)
+            value = await (
+                limit.coroutine(work) if run.known.is_async else limit.thread(work, self._crew)
+            )
+        done: Done = value if task.transactional else self._success(run, value)
+        return done
+
+    def _jointly(self, run: Run, work: Callable[[], Any]) -> Callable[[], Done]:
+        return partial(self._joint.run, run.claim, lambda: self._success(run, work()))
 
     def _late(self, run: Run, error: TaskTimeout, stack: str) -> Coroutine[Any, Any, Outcome]:
         return self._in_lane(self._left_behind(run, error, stack))
@@ -223,16 +238,28 @@ class Invoker:
         self._events.left_behind(run.claim, run.known.name, stack)
         outcome = self._failure(run, error)
         await self._tell_finished(run)
-        self._end(run, outcome)
+        self._finished(run, outcome)
+        return outcome
+
+    async def _failed(self, run: Run, error: BaseException) -> Retry | Dead:
+        """Call this where the error is handled, for Django logs the exception in flight.
+
+        Of one that discarded itself nobody needs a traceback: it is told of afterwards.
+        """
+        outcome = self._failure(run, error)
+        if run.reason != outcomes.DISCARDED:
+            await self._tell_finished(run)
         return outcome
 
     async def _tell_finished(self, run: Run) -> None:
-        if run.state is State.RUNNING:
-            return  # it will be tried again
+        """Send Django's signal, once and only of what will not be tried again."""
+        if run.told or run.state is State.RUNNING:
+            return
+        run.told = True
         if signals.wanted(task_finished, failed=run.state is State.DEAD):
             await signals.asend(task_finished, self._sender, run.result)
 
-    def _end(self, run: Run, outcome: Outcome) -> None:
+    def _finished(self, run: Run, outcome: Outcome) -> None:
         if run.notes is not None:
             run.notes.close()
         seconds = self._now() - run.attempts[-1].started_at
@@ -262,7 +289,7 @@ class Invoker:
         # The runtime cancels for reasons of its own; a task that cancels itself just fails.
         if isinstance(error, asyncio.CancelledError) and asked_to_end():
             raise error
-        run.error = error
+        run.error, run.state, run.value, run.packed = error, State.RUNNING, None, None
         blame(run.attempts[-1], error)
         outcome = verdict(run, error)
         if isinstance(outcome, Dead):
@@ -270,11 +297,4 @@ class Invoker:
         return outcome
 
 
-def _arguments(run: Run) -> list[Any]:
-    if run.known.task.takes_context:
-        run.loop = asyncio.get_running_loop()
-        return [VTaskContext(run), *run.call.args]
-    return run.call.args
-
-
-__all__ = ["Invoker"]
+__all__ = ["Invoker", "Run"]

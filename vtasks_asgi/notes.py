@@ -18,6 +18,9 @@ from vtasks_asgi.store.base import Claim
 
 logger = logging.getLogger("vtasks_asgi")
 
+#: Writes the claim's note; False if its lease had passed on.
+type Write = Callable[[Claim], Awaitable[bool]]
+
 #: Seconds between two writes of one run.
 PAUSE = 0.5
 #: Seconds that a thread waits at most for a write of its own.
@@ -28,14 +31,14 @@ class Notes:
     """The notes of one run; from its thread, or from its coroutine on ``loop``.
 
     Args:
-        write: writes the claim's note; False if its lease had passed on. None for no store.
+        write: None to have them written with the outcome only.
         max_size: bytes a checkpoint may take, encoded.
     """
 
     def __init__(
         self,
         claim: Claim,
-        write: Callable[[Claim], Awaitable[bool]] | None,
+        write: Write | None,
         *,
         max_size: int,
         loop: asyncio.AbstractEventLoop,

@@ -5,6 +5,7 @@ variables of ``VTASKS_PROPAGATE``; ``trace``, OpenTelemetry's headers. A worker 
 that its own settings name and no others: nothing is imported because a message names it.
 """
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
@@ -31,9 +32,12 @@ def outgoing(task: Any, name: str, queue: str, id: str) -> dict[str, Any]:
         TypeError, ValueError: a context variable holds what JSON cannot carry.
     """
     meta: dict[str, Any] = {}
-    if data := getattr(task, "metadata", None):
+    data = getattr(task, "metadata", None)
+    if data is None and not variables() and tracing.MODULE not in sys.modules:
+        return meta
+    if data:
         meta["data"] = data
-    if variables() and (values := _values()):
+    if values := _values():
         meta["vars"] = values
     tracer = tracing.tracer()
     if tracer is not None:

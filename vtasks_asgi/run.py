@@ -1,8 +1,7 @@
 """One attempt in progress, and the lazily built view Django has of it."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from traceback import format_exception
@@ -19,16 +18,14 @@ from vtasks_asgi.store.base import Claim, Record, State
 #: Bytes of a traceback that are kept: its end, where the error is.
 TRACEBACK_LIMIT = 16 * 1024
 
-type Save = Callable[[Claim], Awaitable[bool]]
-
 
 @dataclass(slots=True)
 class Run:
-    """A claim being run. ``save`` and ``max_size`` are for its notes.
+    """A claim being run.
 
-    ``loop`` is where notes are written from, for a task that takes its context. ``ends_at`` is when
-    its time limit is over, monotonic. ``left`` once it was left behind: what became of it has been
-    decided without it.
+    ``notes`` are there once it has something to note. ``ends_at`` is when its time limit is over,
+    monotonic. ``left`` once it was left behind: what became of it has been decided without it.
+    ``told`` once Django's signal of its end was sent.
     """
 
     claim: Claim
@@ -36,8 +33,6 @@ class Run:
     known: Registered
     attempts: list[Attempt]
     alias: str
-    save: Save | None
-    max_size: int
     state: State = State.RUNNING
     finished_at: float | None = None
     value: Any = None
@@ -45,9 +40,8 @@ class Run:
     reason: str | None = None
     error: BaseException | None = None
     ends_at: float | None = None
-    cancelled: bool = False
     left: bool = False
-    loop: asyncio.AbstractEventLoop | None = None
+    told: bool = False
     notes: Notes | None = None
     _result: AnyResult | None = field(default=None)
 
@@ -73,10 +67,19 @@ class Run:
                 object.__setattr__(self._result, "_return_value", self.value)
         return self._result
 
+    @property
+    def waited(self) -> float:
+        """Seconds from when it was due to its start."""
+        return self.attempts[-1].started_at - (self.claim.run_at or self.call.enqueued_at)
+
     def finish(self, state: State, at: float, reason: str | None = None) -> None:
         self.state, self.finished_at, self.reason, self._result = state, at, reason, None
 
     # -- what its context shows
+
+    @property
+    def cancelled(self) -> bool:
+        return False  # nobody can cancel one yet
 
     @property
     def number(self) -> int:
@@ -94,13 +97,6 @@ class Run:
 
     def remaining(self) -> float | None:
         return None if self.ends_at is None else max(0.0, self.ends_at - time.monotonic())
-
-    def noting(self) -> Notes:
-        """Its notes, from the first look on."""
-        if self.notes is None:
-            assert self.loop is not None
-            self.notes = Notes(self.claim, self.save, max_size=self.max_size, loop=self.loop)
-        return self.notes
 
 
 def blame(attempt: Attempt, error: BaseException) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from vtasks_asgi import lanes
 from vtasks_asgi.core.errors import TaskInterrupt, TaskTimeout
 from vtasks_asgi.core.outcome import Outcome
+from vtasks_asgi.crew import Crew
 from vtasks_asgi.interrupt import Interruptible
 from vtasks_asgi.run import Run
 from vtasks_asgi.runtime.active import current
@@ -28,11 +29,15 @@ type Late = Callable[[Run, TaskTimeout, str], Coroutine[Any, Any, Outcome]]
 
 
 class Limit:
-    """``seconds`` for one run; ``late`` is asked for its outcome if it does not end even then."""
+    """``seconds`` for one call.
 
-    def __init__(self, run: Run, seconds: float, late: Late) -> None:
-        self._run = run
+    If it is that of a ``run``, ``late`` is asked for the outcome when it does not end even then;
+    the call of a batch has none, and is only asked to end.
+    """
+
+    def __init__(self, seconds: float, run: Run | None = None, late: Late | None = None) -> None:
         self._seconds = seconds
+        self._run = run
         self._late = late
 
     async def coroutine(self, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -52,10 +57,8 @@ class Limit:
                 lanes.current_lane.get().abandon()  # its thread may not come back
                 raise self._error() from error
 
-    async def in_thread(
-        self, work: Callable[[], Any], send: Callable[[Callable[[], Any]], Awaitable[Any]]
-    ) -> Any:
-        """``send`` work to a thread, and await it while there is time.
+    async def thread[T](self, work: Callable[[], T], crew: Crew) -> T:
+        """Send it to a thread, and await it while there is time.
 
         Raises:
             TaskTimeout: it was interrupted, for its time was over.
@@ -64,7 +67,7 @@ class Limit:
         timer = asyncio.get_running_loop().call_later(self._seconds, it.interrupt)
         with self._watched(lambda: thread_stack(it.thread)):
             try:
-                return await send(it)
+                return await crew.run(it)
             except TaskInterrupt as error:
                 raise self._error() from error
             finally:
@@ -73,25 +76,25 @@ class Limit:
     @contextmanager
     def _watched(self, where: Callable[[], str]) -> Iterator[None]:
         """Leave it behind when time and grace are over; ``where`` tells its stack then."""
-        self._run.ends_at = time.monotonic() + self._seconds
-        runtime = current.get()
-        executions = runtime.executions if runtime is not None else None
-        if executions is None:
+        run, runtime = self._run, current.get()
+        if run is not None:
+            run.ends_at = time.monotonic() + self._seconds
+        if run is None or self._late is None or runtime is None or runtime.executions is None:
             yield
             return
-        leave = partial(self._leave, where)
-        with executions.limited(self._run.claim, self._seconds + GRACE, leave):
+        leave = partial(self._leave, run, self._late, where)
+        with runtime.executions.limited(run.claim, self._seconds + GRACE, leave):
             try:
                 yield
             finally:
-                if self._run.left:
+                if run.left:
                     raise asyncio.CancelledError("left behind")
 
-    async def _leave(self, where: Callable[[], str]) -> Outcome:
-        self._run.left = True
+    async def _leave(self, run: Run, late: Late, where: Callable[[], str]) -> Outcome:
+        run.left = True
         error, stack = self._error(f", and did not end within {GRACE:g} s"), where()
         error.add_note(f"It was left behind here:\n{stack}")
-        return await self._late(self._run, error, stack)
+        return await late(run, error, stack)
 
     def _error(self, more: str = "") -> TaskTimeout:
         return TaskTimeout(f"it ran for longer than its timeout of {self._seconds:g} s{more}")

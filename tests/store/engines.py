@@ -5,8 +5,10 @@ cannot be reached, if so. A missing service skips on a laptop and fails where ``
 """
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.db import connections
@@ -34,6 +36,8 @@ class Engine(ABC):
     #: The pytest fixture that makes the storage exist, and what it gave.
     fixture: str | None = None
     service: Any = None
+    #: Django's alias of the database that the storage is in, None when it is in none.
+    alias: str | None = None
 
     def __init__(self) -> None:
         self._made: list[FullStore] = []
@@ -102,6 +106,7 @@ class SQLite(Engine):
     """Django's default database, as ``tests.settings`` has it."""
 
     fixture = "migrated"
+    alias = "default"
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +133,7 @@ class Postgres(Engine):
         still.set_to(FakeClock().now())
 
     def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
-        return PostgresStore(self.alias, dead_letter_cap=dead_letter_cap)
+        return PostgresStore(self.alias or "", dead_letter_cap=dead_letter_cap)
 
     async def advance(self, seconds: float) -> None:
         await asyncio.to_thread(still.advance, seconds)
@@ -170,6 +175,19 @@ class Valkey(Engine):
         server_time.tell(None)
 
 
+class ValkeyAcl(Valkey):
+    """As a user who has the rights that docs/protocol.md lists, and no other."""
+
+    def empty(self) -> None:
+        super().empty()
+        document = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+        [rule] = re.findall(r"```acl\nuser (.+)\n```", document)
+        self.service.ask("ACL", "SETUSER", *rule.split())
+
+    def url(self) -> str:
+        return f"valkey://vtasks:password@127.0.0.1:{self.service.port}/1"
+
+
 class ValkeyCluster(Valkey):
     """Three nodes, among which the queues are spread."""
 
@@ -197,6 +215,7 @@ class MariaDB(Engine):
     """A server of the session's, whose clock stands still for every connection."""
 
     fixture = "mariadb_database"
+    alias = "mariadb"
 
     def empty(self) -> None:
         self._options["init_command"] = f"SET timestamp = {FakeClock().now()}"
@@ -225,6 +244,7 @@ ENGINES: dict[str, type[Engine]] = {
     "postgres": Postgres,
     "pgbouncer": PgBouncer,
     "valkey": Valkey,
+    "valkey-acl": ValkeyAcl,
     "valkey-cluster": ValkeyCluster,
     "valkey-sentinel": ValkeySentinel,
 }

@@ -17,15 +17,15 @@ from django.tasks.exceptions import TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 
 from vtasks_asgi import lanes, propagation, registry, results, signals, uniqueness
-from vtasks_asgi.backends import commit
+from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
-from vtasks_asgi.backends.validate import check_function, check_routing, parameters
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
 from vtasks_asgi.core.message import DEFAULT_QUEUE, Message, new_id
 from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.exceptions import ConfigurationError
+from vtasks_asgi.joint import Joint
 from vtasks_asgi.results import AnyResult
 from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.runtime.cron import tick_id
@@ -46,9 +46,8 @@ class VTasksBackend(BaseTaskBackend):
     supports_async_task = True
     supports_get_result = True
     supports_priority = True
-    #: One instance may serve every thread and context of the process.
-    shareable = True
-
+    shareable = True  # one instance may serve every thread and context of the process
+    transacts = False  # tasks may be transactional
     #: Keys of OPTIONS every backend knows; subclasses add theirs.
     option_names: frozenset[str] = frozenset({"RESULT_TTL", "MAX_PAYLOAD"})
 
@@ -105,6 +104,10 @@ class VTasksBackend(BaseTaskBackend):
         """Raise ConfigurationError if OPTIONS are wrong."""
         if self._wrong:
             raise ConfigurationError(*self._wrong)
+
+    def joint(self, store: object) -> Joint | None:
+        """How transactional tasks are run whose messages are in ``store``, if they can be."""
+        return None
 
     def joins(self, alias: str) -> bool:
         """Whether a push is part of the caller's transaction on this database.
@@ -207,15 +210,17 @@ class VTasksBackend(BaseTaskBackend):
     def _prepared(
         self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any], now: float
     ) -> Prepared:
-        if "queue_name" in kwargs and "queue_name" not in parameters(task.func):
+        if "queue_name" in kwargs and "queue_name" not in validate.parameters(task.func):
             kwargs = dict(kwargs)
             task = task.using(queue_name=kwargs.pop("queue_name"))
-        check_routing(task, self.queues, self.alias)
+        validate.check_routing(task, self.queues, self.alias)
+        validate.check_batch(task)
         id, name, run_at = new_id(now), task.module_path, results.epoch(task.run_after)
+        expires = getattr(task, "expires", None)
         call = Call(
             *(name, list(args), dict(kwargs), now, getattr(task, "result_ttl", None)),
             meta=propagation.outgoing(task, name, task.queue_name, id),
-            expires_at=_expiry(getattr(task, "expires", None), now, run_at),
+            expires_at=expires and _expiry(expires, max(now, run_at or now)),
         )
         body = encode(call, max_size=self.max_payload)
         message = Message(id, task.queue_name, body, int(task.priority), run_at)
@@ -258,8 +263,10 @@ class VTasksBackend(BaseTaskBackend):
         Raises:
             InvalidTask: naming what is wrong.
         """
-        check_function(task.func, task.takes_context)
-        check_routing(task, self.queues, self.alias)
+        validate.check_function(task.func, task.takes_context)
+        validate.check_routing(task, self.queues, self.alias)
+        if not self.transacts:
+            validate.check_untransactional(task, self.alias)
 
     # -- looking
 
@@ -299,11 +306,9 @@ class VTasksBackend(BaseTaskBackend):
         return value
 
 
-def _expiry(expires: float | datetime | None, now: float, run_at: float | None) -> float | None:
+def _expiry(expires: float | datetime, due: float) -> float | None:
     """When it is too late to begin, in epoch seconds; seconds count from when it is due."""
-    if expires is None or isinstance(expires, datetime):
-        return results.epoch(expires)
-    return max(now, run_at or now) + expires
+    return results.epoch(expires) if isinstance(expires, datetime) else due + expires
 
 
 def _same[T](value: T) -> T:

@@ -43,6 +43,18 @@ class Client:
                 self._retire(address)
         return await self._walk(exchange(self._topology, request, self._timeout, first))
 
+    def post(self, request: Request, answer: Callable[[Any], None]) -> bool:
+        """Send it at once, if the server is known and connected; ``answer`` gets what comes back.
+
+        What comes back may be an error, which is for ``call`` to deal with.
+        """
+        address = self._topology.find(request.slot)
+        line = self._lines.get(address) if address is not None else None
+        if line is None or line.link is None or not line.link.alive:
+            return False
+        line.link.post(request.payload, answer)
+        return True
+
     async def _walk[T](self, steps: Steps[T]) -> T:
         """Take the steps one after the other, until there is a result or the time is up."""
         try:
@@ -86,6 +98,16 @@ class Client:
         if isinstance(refused := await allowed, ReplyError):
             raise mapped(refused)
         return await answer
+
+    def switched(self, primary: Address | None) -> None:
+        """Another server is the primary, as a sentinel says; None: ask whether it is."""
+        if primary is None:
+            self._topology.forget(0)
+            return
+        self._topology.learn(0, primary)
+        for address, line in self._lines.items():
+            if address != primary and line.link is not None:
+                line.link.retire()
 
     async def subscription(self, slot: int, hear: Callable[[Any], None]) -> Link:
         """A connection of its own, to whoever has the slot.

@@ -6,7 +6,7 @@ hears the doorbell, and one for blocking calls (renewing leases, enqueueing from
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from secrets import token_hex
 from typing import Any
 
@@ -24,17 +24,17 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.bell import Bell
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.valkey import commands, selfcheck, ticks
 from vtasks_asgi.store.valkey.blocking import Blocking
 from vtasks_asgi.store.valkey.client import Client
-from vtasks_asgi.store.valkey.dial import Dialer, EndpointDialer
+from vtasks_asgi.store.valkey.dial import EndpointDialer
 from vtasks_asgi.store.valkey.inspect import ValkeyInspector
 from vtasks_asgi.store.valkey.keys import Names
 from vtasks_asgi.store.valkey.pool import POOL, PoolDialer
 from vtasks_asgi.store.valkey.pushing import Registry, push_blocking
 from vtasks_asgi.store.valkey.session import Session
-from vtasks_asgi.store.valkey.url import Endpoint
+from vtasks_asgi.store.valkey.url import Endpoint, Kind
 from vtasks_asgi.store.valkey.wire import Request, command
 
 logger = logging.getLogger("vtasks_asgi")
@@ -69,7 +69,7 @@ class ValkeyStore(ValkeyInspector):
         self._timeout = timeout
         self._cap = dead_letter_cap
         self._pool = pool
-        self._bell = Bell()
+        self._doorbell = Doorbell()
         self._heard: dict[str, int] = {}
         self._registry = Registry(self._names)
         self._session: Session | None = None
@@ -79,7 +79,7 @@ class ValkeyStore(ValkeyInspector):
     async def open(self) -> None:
         if self._session is not None and self._session.is_ours:
             return
-        session = Session(self._client(), self._names, self._registry, self._bell)
+        session = self._new_session()
         try:
             await session.call(command(self._names.queues_slot, "PING"))
             await session.call(ticks.read(self._names, []))
@@ -92,11 +92,17 @@ class ValkeyStore(ValkeyInspector):
         for warning in warnings:
             logger.warning("Valkey at %s: %s", self._endpoint, warning)
 
-    def _client(self) -> Client:
+    def _new_session(self) -> Session:
+        own = EndpointDialer(self._endpoint, self._timeout)
         if self._pool is None:
-            dialer: Dialer = EndpointDialer(self._endpoint, self._timeout)
-            return Client(self._endpoint, dialer, self._timeout)
-        return Client(POOL, PoolDialer(self._pool, self._endpoint, self._timeout), self._timeout)
+            client = Client(self._endpoint, own, self._timeout)
+        else:
+            lent = PoolDialer(self._pool, self._endpoint, self._timeout)
+            client = Client(POOL, lent, self._timeout)
+        session = Session(client, self._names, self._registry, self._doorbell)
+        if self._endpoint.kind is Kind.SENTINEL and self._pool is None:
+            session.follow(self._endpoint, own, self._blocking)
+        return session
 
     async def aclose(self) -> None:
         session, self._session = self._session, None
@@ -114,12 +120,13 @@ class ValkeyStore(ValkeyInspector):
         return await self._open_session.call(request)
 
     def _ring(self, queues: Collection[str]) -> None:
-        self._bell.ring(queues)
+        self._doorbell.ring(queues)
 
     # -- producing
 
-    async def push(self, messages: Sequence[Message]) -> list[Receipt]:
-        return await self._open_session.pusher.push(messages)
+    # No coroutine of its own around the other: each costs a caller of many half a microsecond.
+    def push(self, messages: Sequence[Message]) -> Coroutine[Any, Any, list[Receipt]]:
+        return self._open_session.pusher.push(messages)
 
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
         """Through the loop that has the store open, or else on the blocking connection."""
@@ -128,7 +135,7 @@ class ValkeyStore(ValkeyInspector):
             receipts = session.pusher.from_thread(messages, 3 * self._timeout)
             if receipts is not None:
                 return receipts
-        return push_blocking(self._blocking, self._names, self._registry, self._bell, messages)
+        return push_blocking(self._blocking, self._names, self._registry, self._doorbell, messages)
 
     async def ticks(self, schedules: Sequence[str]) -> Ticks:
         return await self._open_session.ticker.read(schedules)
@@ -140,7 +147,7 @@ class ValkeyStore(ValkeyInspector):
 
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
         session = self._open_session
-        self._heard[queue] = self._bell.listen(queue)
+        self._heard[queue] = self._doorbell.listen(queue)
         token = token_hex(8)
         keys = self._names.queue(queue)
         request = commands.claim(keys, limit, worker=worker, lease=lease, token=token)
@@ -162,8 +169,12 @@ class ValkeyStore(ValkeyInspector):
         groups = _by_queue((each.claim.queue, each) for each in settlements)
         if len(groups) == 1:
             await self._settle(*groups.popitem(), settled)
-        else:
-            await asyncio.gather(*(self._settle(*group, settled) for group in groups.items()))
+            return settled
+        # All are done before an error is raised: what is settled again then was settled before.
+        works = (self._settle(*group, settled) for group in groups.items())
+        answers = await asyncio.gather(*works, return_exceptions=True)
+        for error in filter(None, answers):
+            raise error
         return settled
 
     async def _settle(self, queue: str, settlements: list[Settlement], settled: Settled) -> None:
@@ -175,7 +186,7 @@ class ValkeyStore(ValkeyInspector):
             if evicted:
                 settled.evicted[queue] = settled.evicted.get(queue, 0) + evicted
         if any(isinstance(each.outcome, Retry | Release) for each in settlements):
-            self._bell.ring({queue})
+            self._doorbell.ring({queue})
 
     async def save(self, claim: Claim) -> bool:
         keys = self._names.queue(claim.queue)
@@ -188,9 +199,9 @@ class ValkeyStore(ValkeyInspector):
         return commands.reclaimed(queue, token, await self._call(request))
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
-        self._open_session.doorbell.watch(queues)
+        self._open_session.subscription.watch(queues)
         heard = {queue: self._heard.get(queue, -1) for queue in queues}
-        await self._bell.wait(heard, timeout)
+        await self._doorbell.wait(heard, timeout)
 
 
 def _by_queue[T](pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:

@@ -10,8 +10,8 @@ from secrets import token_hex
 from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Claimed, Settled, Settlement
 from vtasks_asgi.store.database.mysql import unique
-from vtasks_asgi.store.database.mysql.pace import Paces
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
+from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
 
 _FROM = "FROM vtasks_message FORCE INDEX (vtasks_message_turn)"
@@ -238,7 +238,14 @@ def _put_back(step: Step, settlement: Settlement) -> None:
 
 
 def _evict(step: Step, queue: str, cap: int) -> int:
-    evicted = 0
-    for seqs in lists([seq for (seq,) in step.rows(_OVER_CAP, queue, cap)]):
-        evicted += step.run("DELETE FROM vtasks_deadletter WHERE seq IN %s", seqs)
-    return evicted
+    return erase(step, "vtasks_deadletter", [seq for (seq,) in step.rows(_OVER_CAP, queue, cap)])
+
+
+def erase(step: Step, table: str, seqs: Sequence[int], where: str = "TRUE", *values: object) -> int:
+    """Delete those of these rows that are as they should be, and that nobody else has locked."""
+    deleted = 0
+    for some in lists(sorted(seqs)):
+        query = f"SELECT seq FROM {table} WHERE seq IN %s AND {where} FOR UPDATE SKIP LOCKED"
+        if mine := [seq for (seq,) in step.rows(query, some, *values)]:
+            deleted += step.run(f"DELETE FROM {table} WHERE seq IN %s", mine)
+    return deleted

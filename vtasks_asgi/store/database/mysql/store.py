@@ -5,8 +5,9 @@ Invariant: what waits for other people's locks (pushes of unique keys) and what 
 """
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from django.db import connections, transaction
@@ -26,14 +27,17 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.mysql import consume, inspect, push
 from vtasks_asgi.store.database.mysql.link import mapped_errors
-from vtasks_asgi.store.database.mysql.pace import Paces
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.watcher import Watcher
 from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
+from vtasks_asgi.store.database.pace import Paces
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
+
+#: Seconds that closing waits for a server which does not answer.
+CLOSE_LIMIT = 20.0
 
 
 class Crew:
@@ -52,9 +56,12 @@ class Crew:
             member.start()
 
     def close(self) -> None:
-        """Blocks until each has finished what it had in hand."""
-        for member in reversed(self.members):
-            member.close()
+        """Blocks until each has finished what it had in hand, or for ``CLOSE_LIMIT``."""
+        for member in self.members:
+            member.finish()
+        deadline = time.monotonic() + CLOSE_LIMIT
+        for member in self.members:
+            member.join(max(0.0, deadline - time.monotonic()))
 
 
 class MySQLStore:
@@ -110,10 +117,24 @@ class MySQLStore:
         if connections[self._alias].in_atomic_block:
             return self._push_here(messages)
         if self._crew is None:
-            return patiently(lambda: self._push_here(messages))
+            return self._renewed(lambda: self._push_here(messages))
         receipts = self._crew.producer.call(lambda step: push.push(step, messages))
         self._doorbell.ring({message.queue for message in messages})
         return receipts
+
+    def _renewed[T](self, attempt: Callable[[], T]) -> T:
+        """Outside a transaction: once more on a new connection, if the old one was broken.
+
+        Django itself renews connections between requests only, and not every caller has any.
+        """
+        try:
+            return patiently(attempt)
+        except StoreUnavailable:
+            connection = connections[self._alias]
+            connection.close_if_unusable_or_obsolete()
+            if connection.connection is not None:
+                raise
+        return patiently(attempt)
 
     def _push_here(self, messages: Sequence[Message]) -> list[Receipt]:
         """On the caller's own connection."""
@@ -164,6 +185,13 @@ class MySQLStore:
     async def save(self, claim: Claim) -> bool:
         return await self._open.consumer.submit(lambda step: consume.save(step, claim))
 
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
+        with mapped_errors(), transaction.atomic(using=self._alias):
+            with connections[self._alias].cursor() as cursor:
+                settled = consume.settle(Step.begin(cursor), settlements, self._cap)
+            transaction.on_commit(self._doorbell.ring, using=self._alias, robust=True)
+        return settled
+
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         return await self._open.consumer.submit(
             partial(
@@ -190,8 +218,11 @@ class MySQLStore:
         return await self._read(lambda step: inspect.lookup(step, ids))
 
     def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
-        with mapped_errors(), connections[self._alias].cursor() as cursor:
-            return inspect.lookup(Step.begin(cursor), ids)
+        def look() -> dict[str, Record]:
+            with mapped_errors(), connections[self._alias].cursor() as cursor:
+                return inspect.lookup(Step.begin(cursor), ids)
+
+        return look() if connections[self._alias].in_atomic_block else self._renewed(look)
 
     async def browse(
         self, queue: str, state: State, *, limit: int, cursor: str | None = None

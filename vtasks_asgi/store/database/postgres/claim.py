@@ -46,6 +46,19 @@ later AS (
 SELECT later.next_due, taken.* FROM later LEFT JOIN taken ON true
 """
 
+_BY_AGE = "FROM vtasks_message WHERE seq >= $1 AND queue = $2 AND state = 0 ORDER BY seq"
+
+_FIRST = f"SELECT seq {_BY_AGE} LIMIT 1"
+
+_LATER = f"""
+WITH {NOW},
+ready AS MATERIALIZED (SELECT seq {_BY_AGE} LIMIT $3 FOR UPDATE SKIP LOCKED)
+UPDATE vtasks_message AS m SET state = 2, attempt = m.attempt + 1, token = $4, worker = $5,
+    started_at = t.now, lease_until = t.now + $6::float8
+FROM t WHERE m.seq = ANY (ARRAY(SELECT seq FROM ready))
+RETURNING {_COLUMNS}
+"""
+
 _RECLAIM = f"""
 WITH {NOW},
 lost AS MATERIALIZED (
@@ -85,6 +98,21 @@ def claim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[Claimed]
         return Claimed([], next_due)
     rows.sort(key=_by_priority)  # RETURNING promises no order
     return Claimed([_claim(queue, token, row[1:]) for row in rows], next_due)
+
+
+def first(queue: str, since: int) -> Plan[int]:
+    """The oldest ready message, if there is one from ``since`` on; else that."""
+    [rows] = yield [Query(_FIRST, (since, queue))]
+    return rows[0][0] if rows else since
+
+
+def claim_later(
+    queue: str, limit: int, *, since: int, worker: str, lease: float
+) -> Plan[list[Claim]]:
+    """Take up to ``limit`` ready messages from this one on, oldest first."""
+    token = token_hex(8)
+    [rows] = yield [Query(_LATER, (since, queue, max(limit, 0), token, worker, lease))]
+    return [_claim(queue, token, row) for row in sorted(rows, key=lambda row: row[0])]
 
 
 def _by_priority(row: Row) -> tuple[int, int]:
