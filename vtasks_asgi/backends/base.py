@@ -7,6 +7,7 @@ its commit; without a runtime, to a store of this process that opens nothing it 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 
-from vtasks_asgi import lanes, registry, results, signals, uniqueness
+from vtasks_asgi import lanes, propagation, registry, results, signals, uniqueness
 from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
 from vtasks_asgi.conf import options
@@ -214,11 +215,15 @@ class VTasksBackend(BaseTaskBackend):
             task = task.using(queue_name=kwargs.pop("queue_name"))
         validate.check_routing(task, self.queues, self.alias)
         validate.check_batch(task)
-        ttl = getattr(task, "result_ttl", None)
-        call = Call(task.module_path, list(args), dict(kwargs), now, ttl)
+        id, name, run_at = new_id(now), task.module_path, results.epoch(task.run_after)
+        expires = getattr(task, "expires", None)
+        call = Call(
+            *(name, list(args), dict(kwargs), now, getattr(task, "result_ttl", None)),
+            meta=propagation.outgoing(task, name, task.queue_name, id),
+            expires_at=expires and _expiry(expires, max(now, run_at or now)),
+        )
         body = encode(call, max_size=self.max_payload)
-        run_at = results.epoch(task.run_after)
-        message = Message(new_id(now), task.queue_name, body, int(task.priority), run_at)
+        message = Message(id, task.queue_name, body, int(task.priority), run_at)
         uniqueness.mark(message, task, call)
         return Prepared(task, message, call)
 
@@ -299,6 +304,11 @@ class VTasksBackend(BaseTaskBackend):
             )
             return default
         return value
+
+
+def _expiry(expires: float | datetime, due: float) -> float | None:
+    """When it is too late to begin, in epoch seconds; seconds count from when it is due."""
+    return results.epoch(expires) if isinstance(expires, datetime) else due + expires
 
 
 def _same[T](value: T) -> T:

@@ -191,6 +191,10 @@ class ValkeyStore(ValkeyInspector):
         if any(isinstance(each.outcome, Retry | Release) for each in settlements):
             self._doorbell.ring({queue})
 
+    async def save(self, claim: Claim) -> bool:
+        keys = self._names.queue(claim.queue)
+        return bool(await self._call(commands.save(keys, claim)))
+
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         token = token_hex(8)
         keys = self._names.queue(queue)
