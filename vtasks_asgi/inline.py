@@ -19,10 +19,11 @@ from vtasks_asgi.batches import BatchInvoker
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.core.errors import MessageUndecodable
-from vtasks_asgi.core.outcome import Done, Outcome, Release, Retry
+from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry
 from vtasks_asgi.crew import Crew
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.results import AnyResult
+from vtasks_asgi.run import Run
 from vtasks_asgi.runtime.collect import groups, task_of
 from vtasks_asgi.runtime.events import hub
 from vtasks_asgi.store.base import Claim, FullStore, Record, Settlement, State
@@ -58,7 +59,7 @@ class _Invoker(BatchInvoker):
         self._crew = _Caller()
         self.errors: dict[str, BaseException] = {}
 
-    def _failure(self, run: Any, error: BaseException) -> Outcome:
+    def _failure(self, run: Run, error: BaseException) -> Retry | Dead:
         self.errors[run.claim.token] = error
         return super()._failure(run, error)
 
@@ -80,6 +81,7 @@ class Inline:
             result_ttl=backend.result_ttl,
             max_rescues=options().max_rescues,
             max_result=backend.max_payload,
+            joint=backend.joint(None),
             now=now,
         )
 

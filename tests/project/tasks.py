@@ -2,14 +2,18 @@
 
 import asyncio
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
 from tests.ledger import Kind, Pen
-from tests.project.settings import FOLDER
+from tests.project.settings import BROKER_URL, FOLDER
 from vtasks_asgi import task
 from vtasks_asgi.core.batch import BatchItem
 
@@ -39,6 +43,17 @@ def doze(key: str, seconds: float = 0.0) -> int:
     with PEN.run(key):
         time.sleep(seconds)
     return os.getpid()
+
+
+if not BROKER_URL:  # elsewhere no task can be transactional
+
+    @task(transactional=True)
+    def stamp(key: str, seconds: float = 0.0) -> None:
+        """Leaves a row for each run of it that counts."""
+        with PEN.run(key):
+            name = f"{key}-{secrets.token_hex(4)}"
+            Session.objects.create(session_key=name, expire_date=timezone.now())
+            time.sleep(seconds)
 
 
 @task

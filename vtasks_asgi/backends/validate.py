@@ -34,6 +34,19 @@ def check_routing(task: Any, queues: Collection[str], alias: str) -> None:
         raise InvalidTask("run_after must be an aware datetime.")
 
 
+def check_untransactional(task: Any, alias: str) -> None:
+    """For backends that keep their messages in no database.
+
+    Raises:
+        InvalidTask: it is transactional.
+    """
+    if getattr(task, "transactional", False):
+        raise InvalidTask(
+            f"{task.func.__qualname__}: a transactional task needs a backend whose messages are in"
+            f" the database, such as DatabaseTaskBackend; those of TASKS[{alias!r}] are not."
+        )
+
+
 @cache
 def check_function(func: Any, takes_context: bool) -> None:
     """Django's rules for the function, looked at once instead of at every enqueue.
@@ -68,6 +81,8 @@ def batch_problem(task: Any) -> str | None:
     """Why this task's function cannot be called with a batch; None if it can."""
     if task.takes_context:
         why = "takes a context, but a batch has as many as items; each item tells id and attempt"
+    elif getattr(task, "transactional", False):
+        why = "is transactional, but each message of a batch ends for itself"
     elif not _takes_a_list(task.func):
         why = "must take one argument, the list of items"
     else:

@@ -11,6 +11,9 @@ WORKER_LOST = "worker_lost"
 UNDECODABLE = "undecodable"
 RESULT_UNSERIALISABLE = "result_unserialisable"
 NOT_RETRYABLE = "not_retryable"
+DISCARDED = "discarded"
+EXPIRED = "expired"
+ARGUMENTS = "arguments"
 
 
 @dataclass(slots=True)
@@ -28,11 +31,15 @@ class Attempt:
 
 @dataclass(slots=True)
 class Done:
-    """It returned. ``value`` is the packed return value; ``ttl`` 0 keeps no result."""
+    """It returned. ``value`` is the packed return value; ``ttl`` 0 keeps no result.
+
+    ``recorded``: it is settled already, in the task's own transaction.
+    """
 
     history: bytes
     value: bytes | None = None
     ttl: float = 0.0
+    recorded: bool = False
 
 
 @dataclass(slots=True)

@@ -122,6 +122,8 @@ class QueueCell:
     evicted: int = 0
     stale: int = 0
     reclaimed: int = 0
+    parked: int = 0
+    left_behind: int = 0
     depth: Depth | None = None
 
     def copy(self) -> "QueueCell":
@@ -134,6 +136,8 @@ class QueueCell:
             self.evicted,
             self.stale,
             self.reclaimed,
+            self.parked,
+            self.left_behind,
             self.depth,
         )
 

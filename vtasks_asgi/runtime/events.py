@@ -39,7 +39,13 @@ class Listener:
         """A call of a batch's function with ``size`` messages returned, or raised ``error``."""
 
     def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
-        """A message was dead-lettered without a run of its own: undecodable, or worker lost."""
+        """A message was dead-lettered without a run: undecodable, expired, or its worker lost."""
+
+    def parked(self, claim: Claim, task: str, seconds: float) -> None:
+        """A message waits for so long, for nobody here knows its task; no attempt was used."""
+
+    def left_behind(self, claim: Claim, task: str, stack: str) -> None:
+        """A run did not end though its time was over; its slot is free, and it may run on."""
 
     def stale(self, claims: Sequence[Claim]) -> None:
         """Settlements or renewals refused: the leases had passed to somebody else."""
@@ -132,6 +138,8 @@ class Events:
     finished: Callable[[Claim, str, Outcome, float], None]
     batch_ended: Callable[[str, str, int, float, BaseException | None], None]
     given_up: Callable[[Claim, str, Dead], None]
+    parked: Callable[[Claim, str, float], None]
+    left_behind: Callable[[Claim, str, str], None]
     stale: Callable[[Sequence[Claim]], None]
     reclaimed: Callable[[str, Sequence[Claim]], None]
     evicted: Callable[[str, int], None]

@@ -7,8 +7,9 @@ is acknowledged; that is what leases renews.
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Iterable, Sequence
-from contextlib import suppress
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.envelope import decode
 from vtasks_asgi.core.errors import MessageUndecodable
-from vtasks_asgi.core.outcome import Outcome, Release
+from vtasks_asgi.core.outcome import Done, Outcome, Release
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.store.base import Claim, Settlement
@@ -51,6 +52,9 @@ class Invoke(Protocol):
         """Let go of threads and the like; what still runs may end."""
 
 
+#: The outcome of a run that does not end.
+type Late = Callable[[], Awaitable[Outcome]]
+
 #: Seconds a message waits when our own code, not the task's, raised.
 FAULT_PAUSE = 30.0
 #: Seconds cancelled tasks get to end before they are left behind.
@@ -62,7 +66,9 @@ class Execution:
     """One claim in hand.
 
     ``waiting`` until it is run; ``over`` once its outcome is decided, whatever the task still does.
-    ``group`` are those of the same call, itself included, if that is a batch's.
+    ``group`` are those of the same call, itself included, if that is a batch's. One that is
+    ``left`` behind has an heir, to whom its slot belongs. Its lease is renewed until
+    ``renew_until``, monotonic.
     """
 
     claim: Claim
@@ -73,6 +79,8 @@ class Execution:
     over: bool = False
     lost: bool = False
     group: "Sequence[Execution]" = ()
+    left: bool = False
+    renew_until: float = math.inf
 
 
 class Executions:
@@ -98,7 +106,7 @@ class Executions:
 
     def start(self, claim: Claim, slots: Slots) -> None:
         """Run it now; a task that never awaits is over when this returns."""
-        execution = Execution(claim, self._clock.monotonic())
+        execution = Execution(claim, self._clock.monotonic(), slots=slots)
         self._in_hand[claim.id, claim.token] = execution
         slots.take()
         self._run((execution,), self._invoke(claim), slots)
@@ -162,9 +170,40 @@ class Executions:
             logger.exception("Running message %s failed outside its task", group[0].claim.id)
             outcome = Release(FAULT_PAUSE)
         finally:
-            slots.give()
+            if not group[0].left:
+                slots.give()
         for execution in group:
             self._decide(execution, outcome)
+
+    @contextmanager
+    def limited(self, claim: Claim, seconds: float, late: Late) -> Iterator[None]:
+        """Renew the lease of what runs for so long at most, while the body runs.
+
+        If it still does then, it is left behind: it is cancelled, and ``late`` says what became of
+        the message. So ends its slot's use, whatever the task still does.
+        """
+        execution = self._in_hand.get((claim.id, claim.token))
+        if execution is None:  # lost before it could begin
+            yield
+            return
+        execution.renew_until = self._clock.monotonic() + seconds
+        timer = self._loop.call_later(seconds, self._leave_behind, execution, late)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            execution.renew_until = math.inf
+
+    def _leave_behind(self, execution: Execution, late: Late) -> None:
+        if execution.over or execution.slots is None:
+            return
+        claim, slots = execution.claim, execution.slots
+        execution.over = execution.left = True
+        heir = Execution(claim, execution.held_since, slots=slots)
+        self._in_hand[claim.id, claim.token] = heir
+        self._run((heir,), late(), slots)
+        if execution.task:
+            execution.task.cancel("left behind")
 
     def holds(self, claim: Claim) -> bool:
         """Is it in hand, and not decided?"""
@@ -177,8 +216,12 @@ class Executions:
             self._decide(execution, outcome)
 
     def _decide(self, execution: Execution, outcome: Outcome) -> None:
-        if not execution.over:
-            execution.over = True
+        if execution.over:
+            return
+        execution.over = True
+        if isinstance(outcome, Done) and outcome.recorded:
+            self.settled(execution.claim)
+        else:
             self._settler.put(Settlement(execution.claim, outcome))
 
     def release(self, claims: Iterable[Claim], delay: float = 0.0) -> None:

@@ -15,7 +15,7 @@ to ask for one of another form is legal: nothing has it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Outcome
@@ -68,7 +68,8 @@ class Claim:
     ``run_at`` is when it was due, in epoch seconds, None for "when it was enqueued".
     ``lost_worker`` and ``lost_at`` are set by ``reclaim`` only: who held it, and since when.
     ``unique`` is the unique key it holds. ``handle`` is the store's own reference to the message,
-    opaque to everybody else.
+    opaque to everybody else. ``note`` is what its runs have noted so far: its holder may change it,
+    and ``save`` and ``settle`` write it.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Claim:
     lost_at: float | None = None
     handle: Any = None
     unique: str | None = None
+    note: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -131,7 +133,7 @@ class Record:
     ``worker`` and ``started_at`` belong to the claim in progress; earlier attempts, and for
     finished messages all attempts, are in ``history``. ``run_at`` is meant for ``DELAYED``,
     ``value`` for ``DONE``, ``reason`` for ``DEAD``; ``attempt`` and ``crashes`` for all but
-    ``DONE``.
+    ``DONE``. ``note`` is there in every state.
     """
 
     id: str
@@ -148,6 +150,7 @@ class Record:
     finished_at: float | None = None
     value: bytes | None = None
     reason: str | None = None
+    note: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -232,7 +235,16 @@ class Store(Protocol):
 
         A lost settlement does not hinder the others. A retry or release without delay is ready at
         once. A release takes the attempt back that its claim had counted; a reclaimed claim had
-        counted none. Evicted are the dead letters buried first.
+        counted none. Evicted are the dead letters buried first. Each claim's ``note`` is written
+        with its outcome.
+        """
+        ...
+
+    async def save(self, claim: Claim) -> bool:
+        """Write the claim's ``note``; False when its lease had passed on, and nothing was written.
+
+        A note stays with its message: the next claim has it, be it after a retry, a release or a
+        crash, and a requeue. It goes when the message, its result or its dead letter goes.
         """
         ...
 
@@ -250,6 +262,18 @@ class Store(Protocol):
         Any push to one of the queues ends it, delayed ones included, also a push that came after
         the last claim of that queue had begun. Other processes' pushes may take a moment more.
         """
+
+
+@runtime_checkable
+class Joining(Protocol):
+    """What a store that can be part of its caller's transaction offers besides."""
+
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
+        """``settle`` from the caller's thread and inside its transaction, if one is open.
+
+        What is lost is no error: whoever wants all or nothing raises one then, and so rolls back.
+        """
+        ...
 
 
 class Inspector(Protocol):
@@ -282,8 +306,8 @@ class Inspector(Protocol):
     async def requeue(self, ids: Sequence[str]) -> int:
         """Make dead letters ready again, as if just pushed; how many there were.
 
-        Attempts and crashes are back at zero, and history is empty. One whose unique key another
-        message holds by now stays dead and does not count.
+        Attempts and crashes are back at zero, and history is empty; its note it keeps. One whose
+        unique key another message holds by now stays dead and does not count.
         """
         ...
 

@@ -139,6 +139,9 @@ class MemoryStore(MemoryInspector):
             return lost
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
+        return self.settle_sync(settlements)
+
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
         settled = Settled()
         with self._work() as now:
             for settlement in settlements:
@@ -150,6 +153,13 @@ class MemoryStore(MemoryInspector):
                 if evicted := self._evict(queue):
                     settled.evicted[queue] = evicted
         return settled
+
+    async def save(self, claim: Claim) -> bool:
+        with self._work():
+            entry = self._held(claim)
+            if entry is not None:
+                entry.record.note = claim.note
+            return entry is not None
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         with self._work() as now:
@@ -193,6 +203,7 @@ class MemoryStore(MemoryInspector):
     def _apply(self, entry: Entry, settlement: Settlement, now: float) -> None:
         record, outcome = entry.record, settlement.outcome
         entry.token, record.worker, record.started_at = None, None, None
+        record.note = settlement.claim.note
         if isinstance(outcome, Release | Retry):
             if isinstance(outcome, Retry):
                 record.history = outcome.history
@@ -202,6 +213,7 @@ class MemoryStore(MemoryInspector):
             record.state = State.DELAYED if outcome.delay > 0 else State.READY
             self._ring(record.queue)
             return
+        self._let_key_go(entry, now)
         record.history, record.finished_at = outcome.history, now
         entry.seq, entry.since = next(self._seqs), now
         if isinstance(outcome, Dead):
@@ -237,4 +249,5 @@ def hand_out(entry: Entry, worker: str, now: float, lease: float) -> Claim:
         record.history,
         record.run_at,
         unique=entry.unique,
+        note=record.note,
     )

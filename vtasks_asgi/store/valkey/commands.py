@@ -14,7 +14,7 @@ from vtasks_asgi.store.valkey.scripts import script
 from vtasks_asgi.store.valkey.wire import Request, bulk, call
 
 PUSH, CLAIM, EXTEND = script("push"), script("claim"), script("extend")
-RECLAIM, SETTLE = script("reclaim"), script("settle")
+RECLAIM, SAVE, SETTLE = script("reclaim"), script("save"), script("settle")
 
 #: Messages of one call at the most, and bytes: a script must not hold the server up.
 CHUNK = 1000
@@ -123,7 +123,7 @@ def claim(keys: Keys, limit: int, *, worker: str, lease: float, token: str) -> R
 
 def claimed(queue: str, token: str, reply: list[Any]) -> Claimed:
     """What ``claim`` handed out."""
-    taken, bodies, metas, histories, next_due = reply
+    taken, bodies, metas, histories, notes, next_due = reply
     found = Claimed([], float(next_due) if next_due else None)
     add, priority_of = found.claims.append, layout.priority_of
     for raw, place, body in zip(taken[::2], map(float, taken[1::2]), bodies, strict=True):
@@ -137,6 +137,9 @@ def claimed(queue: str, token: str, reply: list[Any]) -> Claimed:
     if histories:
         for each, value in zip(found.claims, histories, strict=True):
             each.history = value
+    if notes:
+        for each, value in zip(found.claims, notes, strict=True):
+            each.note = value
     return found
 
 
@@ -153,12 +156,12 @@ def reclaim(keys: Keys, limit: int, *, worker: str, lease: float, token: str) ->
 def reclaimed(queue: str, token: str, reply: list[Any]) -> list[Claim]:
     """What ``reclaim`` took over."""
     claims = []
-    for id, own, body, meta, history in zip(*reply, strict=True):
+    for id, own, body, meta, history, note in zip(*reply, strict=True):
         lost = layout.read_own(own)
         priority = layout.priority_of(lost.place)
         claim = Claim(layout.text(id), queue, body[8:], priority, token, 1, handle=lost.place)
         _add_meta(claim, meta)
-        claim.history = history
+        claim.history, claim.note = history, note
         claim.lost_worker, claim.lost_at = lost.worker or "", lost.started_at or 0.0
         claims.append(claim)
     return claims
@@ -169,6 +172,11 @@ def extend(keys: Keys, claims: Sequence[Claim], lease: float) -> Request:
     return ask(keys, EXTEND, number(lease), *pairs)
 
 
+def save(keys: Keys, claim: Claim) -> Request:
+    note = () if claim.note is None else (claim.note,)
+    return ask(keys, SAVE, layout.raw(claim.id), layout.raw(claim.token), *note)
+
+
 # -- settle
 
 
@@ -177,6 +185,7 @@ def settle(keys: Keys, settlements: Sequence[Settlement], cap: int) -> tuple[Req
     kinds: list[list[Claim]] = [[], [], [], [], []]
     packed: list[list[bytes]] = [[], [], [], [], []]
     uniques: list[bytes] = []
+    notes: list[bytes] = []
     size = 0
     for settlement in settlements:
         claim, outcome = settlement.claim, settlement.outcome
@@ -188,10 +197,12 @@ def settle(keys: Keys, settlements: Sequence[Settlement], cap: int) -> tuple[Req
             packed[kind] += map(bulk, fields)
         if claim.unique is not None and kind in _ENDS:
             uniques += bulk(layout.raw(claim.unique)), bulk(id)
+        if claim.note is not None:
+            notes += bulk(id), bulk(claim.note)
         size += 2 + len(fields)
-    numbers = [b"%d" % cap, *(b"%d" % len(kind) for kind in kinds)]
-    arguments = (*map(bulk, numbers), *chain(*packed), *uniques)
-    count = 1 + len(SETTLE.keys) + len(numbers) + size + len(uniques)
+    numbers = [b"%d" % each for each in (cap, *map(len, kinds), len(notes) // 2)]
+    arguments = (*map(bulk, numbers), *chain(*packed), *uniques, *notes)
+    count = 1 + len(SETTLE.keys) + len(numbers) + size + len(uniques) + len(notes)
     request = call(SETTLE, keys.slot, count, keys.head(SETTLE) + b"".join(arguments))
     return request, list(chain(*kinds))
 

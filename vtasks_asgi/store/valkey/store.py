@@ -8,9 +8,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Iterable, Sequence
 from secrets import token_hex
-from typing import Any
-
-from valkey.asyncio import ConnectionPool
+from typing import TYPE_CHECKING, Any
 
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.core.message import Message
@@ -24,18 +22,20 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.bell import Bell
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.valkey import commands, selfcheck, ticks
 from vtasks_asgi.store.valkey.blocking import Blocking
 from vtasks_asgi.store.valkey.client import Client
 from vtasks_asgi.store.valkey.dial import EndpointDialer
 from vtasks_asgi.store.valkey.inspect import ValkeyInspector
 from vtasks_asgi.store.valkey.keys import Names
-from vtasks_asgi.store.valkey.pool import POOL, PoolDialer
 from vtasks_asgi.store.valkey.pushing import Registry, push_blocking
 from vtasks_asgi.store.valkey.session import Session
 from vtasks_asgi.store.valkey.url import Endpoint, Kind
 from vtasks_asgi.store.valkey.wire import Request, command
+
+if TYPE_CHECKING:
+    from valkey.asyncio import ConnectionPool
 
 logger = logging.getLogger("vtasks_asgi")
 
@@ -62,14 +62,14 @@ class ValkeyStore(ValkeyInspector):
         prefix: str = "vt:",
         timeout: float = TIMEOUT,
         dead_letter_cap: int = 1000,
-        pool: ConnectionPool | None = None,
+        pool: "ConnectionPool | None" = None,
     ) -> None:
         super().__init__(Names(prefix), Blocking(endpoint, timeout))
         self._endpoint = endpoint
         self._timeout = timeout
         self._cap = dead_letter_cap
         self._pool = pool
-        self._bell = Bell()
+        self._doorbell = Doorbell()
         self._heard: dict[str, int] = {}
         self._registry = Registry(self._names)
         self._session: Session | None = None
@@ -97,9 +97,12 @@ class ValkeyStore(ValkeyInspector):
         if self._pool is None:
             client = Client(self._endpoint, own, self._timeout)
         else:
+            # The whole driver is 11 MiB of modules; without a pool only its parser is needed.
+            from vtasks_asgi.store.valkey.pool import POOL, PoolDialer  # noqa: PLC0415
+
             lent = PoolDialer(self._pool, self._endpoint, self._timeout)
             client = Client(POOL, lent, self._timeout)
-        session = Session(client, self._names, self._registry, self._bell)
+        session = Session(client, self._names, self._registry, self._doorbell)
         if self._endpoint.kind is Kind.SENTINEL and self._pool is None:
             session.follow(self._endpoint, own, self._blocking)
         return session
@@ -120,7 +123,7 @@ class ValkeyStore(ValkeyInspector):
         return await self._open_session.call(request)
 
     def _ring(self, queues: Collection[str]) -> None:
-        self._bell.ring(queues)
+        self._doorbell.ring(queues)
 
     # -- producing
 
@@ -135,7 +138,7 @@ class ValkeyStore(ValkeyInspector):
             receipts = session.pusher.from_thread(messages, 3 * self._timeout)
             if receipts is not None:
                 return receipts
-        return push_blocking(self._blocking, self._names, self._registry, self._bell, messages)
+        return push_blocking(self._blocking, self._names, self._registry, self._doorbell, messages)
 
     async def ticks(self, schedules: Sequence[str]) -> Ticks:
         return await self._open_session.ticker.read(schedules)
@@ -147,7 +150,7 @@ class ValkeyStore(ValkeyInspector):
 
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
         session = self._open_session
-        self._heard[queue] = self._bell.listen(queue)
+        self._heard[queue] = self._doorbell.listen(queue)
         token = token_hex(8)
         keys = self._names.queue(queue)
         request = commands.claim(keys, limit, worker=worker, lease=lease, token=token)
@@ -169,8 +172,12 @@ class ValkeyStore(ValkeyInspector):
         groups = _by_queue((each.claim.queue, each) for each in settlements)
         if len(groups) == 1:
             await self._settle(*groups.popitem(), settled)
-        else:
-            await asyncio.gather(*(self._settle(*group, settled) for group in groups.items()))
+            return settled
+        # All are done before an error is raised: what is settled again then was settled before.
+        works = (self._settle(*group, settled) for group in groups.items())
+        answers = await asyncio.gather(*works, return_exceptions=True)
+        for error in filter(None, answers):
+            raise error
         return settled
 
     async def _settle(self, queue: str, settlements: list[Settlement], settled: Settled) -> None:
@@ -182,7 +189,11 @@ class ValkeyStore(ValkeyInspector):
             if evicted:
                 settled.evicted[queue] = settled.evicted.get(queue, 0) + evicted
         if any(isinstance(each.outcome, Retry | Release) for each in settlements):
-            self._bell.ring({queue})
+            self._doorbell.ring({queue})
+
+    async def save(self, claim: Claim) -> bool:
+        keys = self._names.queue(claim.queue)
+        return bool(await self._call(commands.save(keys, claim)))
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         token = token_hex(8)
@@ -191,9 +202,9 @@ class ValkeyStore(ValkeyInspector):
         return commands.reclaimed(queue, token, await self._call(request))
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
-        self._open_session.doorbell.watch(queues)
+        self._open_session.subscription.watch(queues)
         heard = {queue: self._heard.get(queue, -1) for queue in queues}
-        await self._bell.wait(heard, timeout)
+        await self._doorbell.wait(heard, timeout)
 
 
 def _by_queue[T](pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:

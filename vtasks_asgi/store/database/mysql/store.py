@@ -27,13 +27,13 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.mysql import consume, inspect, push
 from vtasks_asgi.store.database.mysql.link import mapped_errors
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.watcher import Watcher
 from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
 from vtasks_asgi.store.database.pace import Paces
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
 #: Seconds that closing waits for a server which does not answer.
@@ -180,6 +180,16 @@ class MySQLStore:
         back = {s.claim.queue for s in settlements if isinstance(s.outcome, Retry | Release)}
         if back:
             self._doorbell.ring(back)
+        return settled
+
+    async def save(self, claim: Claim) -> bool:
+        return await self._open.consumer.submit(lambda step: consume.save(step, claim))
+
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
+        with mapped_errors(), transaction.atomic(using=self._alias):
+            with connections[self._alias].cursor() as cursor:
+                settled = consume.settle(Step.begin(cursor), settlements, self._cap)
+            transaction.on_commit(self._doorbell.ring, using=self._alias, robust=True)
         return settled
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:

@@ -27,13 +27,13 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.postgres import claim, inspect, push, settle
 from vtasks_asgi.store.database.postgres.bell import Listener, Ringer
 from vtasks_asgi.store.database.postgres.connections import mapped_errors
 from vtasks_asgi.store.database.postgres.pool import POOL_SIZE
 from vtasks_asgi.store.database.postgres.runner import Runner
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
 #: Seconds between two looks of a waiting worker that cannot hear other processes.
@@ -168,6 +168,18 @@ class PostgresStore:
         settled = await self._runner.run(lambda: settle.settle(settlements, self._cap, words))
         if back:
             self._doorbell.ring(back)
+        return settled
+
+    async def save(self, claim: Claim) -> bool:
+        return await self._runner.run(lambda: settle.save(claim))
+
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
+        settled = self._runner.run_here(
+            lambda: settle.settle(settlements, self._cap, []), ours=self._ours()
+        )
+        if back := {s.claim.queue for s in settlements if _goes_back(s)}:
+            tell = partial(self._announce, back)
+            transaction.on_commit(tell, using=self._alias, robust=True)
         return settled
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
