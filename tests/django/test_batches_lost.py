@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -66,13 +67,22 @@ class Scene:
         return {args[0].id: type(args[2]) for args in self.told.all("finished")}
 
 
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    it = Scene()
+    yield it
+    it.invoker.close()
+
+
 def claim(number: int) -> Claim:
     body = encode(Call(aload.module_path, [], {"number": number}, 0.0))
     return Claim(str(number), "b", body, 0, f"token {number}", 1)
 
 
-async def test_what_is_lost_while_the_function_runs_is_not_told_as_done(connect: Connect) -> None:
-    scene, heard = Scene(), []
+async def test_what_is_lost_while_the_function_runs_is_not_told_as_done(
+    scene: Scene, connect: Connect
+) -> None:
+    heard: list[str] = []
 
     def hear(task_result: Any, **kwargs: Any) -> None:
         heard.append(task_result.id)
@@ -89,9 +99,7 @@ async def test_what_is_lost_while_the_function_runs_is_not_told_as_done(connect:
     assert sorted(heard) == ["0", "1", "3"]
 
 
-async def test_what_is_lost_is_not_among_the_halves() -> None:
-    scene = Scene()
-
+async def test_what_is_lost_is_not_among_the_halves(scene: Scene) -> None:
     def work(items: Items) -> None:
         if len(items) == 4:
             scene.hand.lost.add("2")
@@ -108,8 +116,8 @@ async def test_what_is_lost_is_not_among_the_halves() -> None:
     assert scene.ended["2"] is Release
 
 
-async def test_a_batch_that_is_cancelled_ends_there_and_decides_nothing() -> None:
-    scene, waiting = Scene(), asyncio.Event()
+async def test_a_batch_that_is_cancelled_ends_there_and_decides_nothing(scene: Scene) -> None:
+    waiting = asyncio.Event()
 
     async def wait(items: Items) -> None:
         waiting.set()
@@ -133,10 +141,8 @@ async def test_a_batch_that_is_cancelled_ends_there_and_decides_nothing() -> Non
 
 
 async def test_one_cancelled_before_it_begins_tells_the_end_of_every_start(
-    connect: Connect,
+    scene: Scene, connect: Connect
 ) -> None:
-    scene = Scene()
-
     async def hang(**kwargs: Any) -> None:
         await asyncio.Event().wait()
 
@@ -151,9 +157,11 @@ async def test_one_cancelled_before_it_begins_tells_the_end_of_every_start(
     assert CALLS == []
 
 
-async def test_a_large_batch_gives_the_loop_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_large_batch_gives_the_loop_its_turns(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slices, "TIME_SLICE", -1.0)  # each step takes longer than that
-    scene, count = Scene(), [0]
+    count = [0]
 
     async def others() -> None:
         while True:
