@@ -8,6 +8,7 @@ from vtasks_asgi.core.errors import (
     ResultUnserialisable,
     StoreError,
     StoreUnavailable,
+    TaskCancelled,
     VTasksError,
     WorkerLost,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "ResultUnserialisable",
     "StoreError",
     "StoreUnavailable",
+    "TaskCancelled",
     "VTasksError",
     "WorkerLost",
 ]

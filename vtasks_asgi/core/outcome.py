@@ -11,6 +11,7 @@ WORKER_LOST = "worker_lost"
 UNDECODABLE = "undecodable"
 RESULT_UNSERIALISABLE = "result_unserialisable"
 NOT_RETRYABLE = "not_retryable"
+CANCELLED = "cancelled"
 
 
 @dataclass(slots=True)

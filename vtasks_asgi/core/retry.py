@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vtasks_asgi.core.outcome import EXHAUSTED, WORKER_LOST, Dead, Retry
+from vtasks_asgi.core.outcome import CANCELLED, EXHAUSTED, WORKER_LOST, Dead, Retry
 
 DEFAULT_MAX_ATTEMPTS = 3
 DEFAULT_MAX_RESCUES = 3
@@ -69,10 +69,18 @@ class RetryPolicy:
 
 
 def after_failure(
-    policy: RetryPolicy, *, attempt: int, crashes: int, history: bytes, random: Callable[[], float]
+    policy: RetryPolicy,
+    *,
+    attempt: int,
+    crashes: int,
+    history: bytes,
+    random: Callable[[], float],
+    cancelled: bool = False,
 ) -> Retry | Dead:
     """The task raised. ``attempt`` counts every claim, crashed ones included."""
     failures = attempt - crashes
+    if cancelled:
+        return Dead(history, CANCELLED)
     if failures >= policy.max_attempts:
         return Dead(history, EXHAUSTED)
     return Retry(history, policy.backoff.delay(failures, random))
@@ -84,11 +92,14 @@ def after_crash(
     crashes: int,
     history: bytes,
     random: Callable[[], float] = lambda: 0.0,
+    cancelled: bool = False,
 ) -> Retry | Dead:
     """The worker vanished for the ``crashes``-th time while it held the message.
 
     The wait is between the pause and its double, as ``random`` says, which returns [0, 1).
     """
+    if cancelled:
+        return Dead(history, CANCELLED)
     if crashes > max_rescues:
         return Dead(history, WORKER_LOST)
     if crashes <= 1:
