@@ -85,7 +85,7 @@ class Control(Protocol):
         ...
 
     async def pause_task(self, task: str, until: float | None = None) -> None:
-        """Note that this task is paused; ``claim`` knows nothing of tasks, so workers have to ask."""
+        """Note that this task is paused. ``claim`` knows nothing of tasks: workers have to ask."""
         ...
 
     async def resume_task(self, task: str) -> bool:
