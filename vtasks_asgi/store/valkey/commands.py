@@ -14,7 +14,7 @@ from vtasks_asgi.store.valkey.scripts import script
 from vtasks_asgi.store.valkey.wire import Request, bulk, call
 
 PUSH, CLAIM, EXTEND = script("push"), script("claim"), script("extend")
-RECLAIM, SETTLE = script("reclaim"), script("settle")
+RECLAIM, SETTLE, CANCELLED = script("reclaim"), script("settle"), script("cancelled")
 
 #: Messages of one call at the most, and bytes: a script must not hold the server up.
 CHUNK = 1000
@@ -146,20 +146,28 @@ def reclaim(keys: Keys, limit: int, *, worker: str, lease: float, token: str) ->
 def reclaimed(queue: str, token: str, reply: list[Any]) -> list[Claim]:
     """What ``reclaim`` took over."""
     claims = []
-    for id, own, body, meta, history in zip(*reply, strict=True):
+    for id, own, body, meta, history, mark in zip(*reply, strict=True):
         lost = layout.read_own(own)
         priority = layout.priority_of(lost.place)
         claim = Claim(layout.text(id), queue, body[8:], priority, token, 1, handle=lost.place)
         _add_meta(claim, meta)
         claim.history = history
         claim.lost_worker, claim.lost_at = lost.worker or "", lost.started_at or 0.0
+        claim.cancelled = mark is not None
         claims.append(claim)
     return claims
 
 
 def extend(keys: Keys, claims: Sequence[Claim], lease: float) -> Request:
-    pairs = [part for claim in claims for part in (layout.raw(claim.id), layout.raw(claim.token))]
-    return ask(keys, EXTEND, number(lease), *pairs)
+    return ask(keys, EXTEND, number(lease), *_fences(claims))
+
+
+def cancelled(keys: Keys, claims: Sequence[Claim]) -> Request:
+    return ask(keys, CANCELLED, *_fences(claims))
+
+
+def _fences(claims: Sequence[Claim]) -> list[bytes]:
+    return [part for claim in claims for part in (layout.raw(claim.id), layout.raw(claim.token))]
 
 
 # -- settle

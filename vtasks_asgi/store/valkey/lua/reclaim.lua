@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Takes over expired leases, the longest expired first.
--- KEYS: lease own t m h
+-- KEYS: lease own t m h c
 -- ARGV: limit, lease in seconds, token (16 characters), worker
--- Returns: ids; what was in own; bodies; metas, the crash counted; histories
+-- Returns: ids; what was in own; bodies; metas, the crash counted; histories; marks of cancellation
 -- Invariant: the token changes, so that who held it before can neither extend nor settle.
 local LEASE, OWN, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local time = redis.call('TIME')
@@ -45,4 +45,4 @@ end
 redis.call('HSET', OWN, unpack(own))
 redis.call('ZADD', LEASE, unpack(lease))
 redis.call('HSET', M, unpack(counted))
-return {ids, lost, bodies, metas, histories}
+return {ids, lost, bodies, metas, histories, redis.call('HMGET', KEYS[6], unpack(ids))}
