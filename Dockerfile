@@ -13,11 +13,11 @@ FROM base AS build
 ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy
 RUN pip install --no-cache-dir "uv>=0.9,<1"
 COPY pyproject.toml uv.lock ./
-RUN uv sync --frozen --no-dev --extra granian --no-install-project --compile-bytecode
+RUN uv sync --frozen --no-dev --extra granian --extra valkey --no-install-project --compile-bytecode
 COPY README.md LICENSE ./
 COPY project_template project_template
 COPY vtasks_asgi vtasks_asgi
-RUN uv sync --frozen --no-dev --extra granian --no-editable --compile-bytecode
+RUN uv sync --frozen --no-dev --extra granian --extra valkey --no-editable --compile-bytecode
 
 # --- make test: with the Debian packages that the tests start ------------------------
 FROM base AS tests

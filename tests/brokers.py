@@ -178,6 +178,9 @@ class ValkeyServer(Broker):
 
 BROKERS: dict[str, tuple[type[Service] | None, Callable[[Path], Broker]]] = {
     "sqlite": (None, lambda folder: SQLiteFile(folder / "db.sqlite3")),
+    "valkey": (Valkey, lambda folder: ValkeyServer()),
+    "postgres": (Postgres, lambda folder: PostgresServer()),
+    "mariadb": (MariaDB, lambda folder: MariaDBServer()),
 }
 
 

@@ -18,6 +18,7 @@ from tests.services.mariadb import MariaDB
 from tests.store.helpers import DONE, LEASE, ids, message, push, settle, stats, take
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.store.base import Claim, FullStore, Settlement
+from vtasks_asgi.store.database.mysql import store as mysql
 from vtasks_asgi.store.database.mysql.store import MySQLStore
 from vtasks_asgi.store.database.records import MIGRATE
 
@@ -190,6 +191,26 @@ async def test_frozen_the_loop_goes_on_and_so_does_the_store_afterwards(running:
         await settle(store, claim)
         assert (await stats(store)).running == 0
         await use_every_connection(store)
+
+
+async def test_closing_does_not_wait_for_a_frozen_server(
+    running: MariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql, "CLOSE_LIMIT", 1.0)
+    connections[ALIAS].settings_dict["OPTIONS"]["read_timeout"] = 20
+    store = MySQLStore(ALIAS)
+    await store.open()
+    await use_every_connection(store)
+    running.freeze()
+    try:
+        pending = [asyncio.ensure_future(verb()) for verb in verbs(store)]
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10):
+            await store.aclose()
+    finally:
+        running.thaw()
+    await asyncio.wait(pending, timeout=30)  # none is left without an answer
+    assert all(each.done() for each in pending)
 
 
 async def pushed_and_taken(store: MySQLStore) -> list[Claim]:

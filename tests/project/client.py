@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.ledger import Kind
 from tests.project import tasks
 from tests.project.tasks import PEN
 from vtasks_asgi.assembly import find_backend
+from vtasks_asgi.exceptions import StoreUnavailable
 from vtasks_asgi.store.base import Record, State
 
 type Background = tuple[threading.Thread, list[int]]
@@ -61,12 +63,18 @@ def letters(queue: str = "default") -> list[dict[str, Any]]:
     ]
 
 
-def feed(prefix: str, calls: list[tuple[str, list[Any]]], every: float) -> None:
-    """Enqueue the calls ``[task, arguments]`` in turn, one each ``every`` s, until ``rest``."""
+def feed(
+    prefix: str, calls: list[tuple[str, list[Any]]], every: float, stubborn: bool = False
+) -> None:
+    """Enqueue the calls ``[task, arguments]`` in turn, one each ``every`` s, until ``rest``.
+
+    A ``stubborn`` one goes on when the store is unavailable: whether that call was stored is open.
+    """
 
     def step(number: int) -> None:
         task, args = calls[number % len(calls)]
-        enqueue(task, f"{prefix}{number}", *args)
+        with suppress(*([StoreUnavailable] if stubborn else [])):
+            enqueue(task, f"{prefix}{number}", *args)
         _resting.wait(every)
 
     _start(step)

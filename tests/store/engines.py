@@ -5,8 +5,10 @@ cannot be reached, if so. A missing service skips on a laptop and fails where ``
 """
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.db import connections
@@ -170,6 +172,19 @@ class Valkey(Engine):
         server_time.tell(None)
 
 
+class ValkeyAcl(Valkey):
+    """As a user who has the rights that docs/protocol.md lists, and no other."""
+
+    def empty(self) -> None:
+        super().empty()
+        document = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+        [rule] = re.findall(r"```acl\nuser (.+)\n```", document)
+        self.service.ask("ACL", "SETUSER", *rule.split())
+
+    def url(self) -> str:
+        return f"valkey://vtasks:password@127.0.0.1:{self.service.port}/1"
+
+
 class ValkeyCluster(Valkey):
     """Three nodes, among which the queues are spread."""
 
@@ -225,6 +240,7 @@ ENGINES: dict[str, type[Engine]] = {
     "postgres": Postgres,
     "pgbouncer": PgBouncer,
     "valkey": Valkey,
+    "valkey-acl": ValkeyAcl,
     "valkey-cluster": ValkeyCluster,
     "valkey-sentinel": ValkeySentinel,
 }

@@ -106,6 +106,14 @@ async def test_the_end_of_a_message_frees_its_key(store: FullStore, outcome: Out
     assert ids(await take(store)) == [second.id]
 
 
+async def test_an_id_that_comes_again_without_the_key_does_not_hold_it(store: FullStore) -> None:
+    first = unique()
+    await push_one(store, first)
+    await settle(store, await take_one(store))
+    await push_one(store, Message(first.id, QUEUE, b"plain"))
+    assert (await push_one(store)).stored
+
+
 async def test_a_rescued_message_still_holds_its_key_and_frees_it_at_its_end(
     engine: Engine, store: FullStore
 ) -> None:

@@ -1,20 +1,19 @@
-"""What only MySQL and MariaDB have: collations, plans, isolation, locks of others, connections."""
+"""What only MySQL and MariaDB have: collations, plans, isolation, connections."""
 
 import asyncio
 import time
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import connections
 
 from tests.processes import wait_for
 from tests.services.mariadb import MariaDB
-from tests.store.helpers import DONE, LEASE, QUEUE, ids, message, push, settle, stats, take
-from tests.store.mariadb import ALIAS, opened, other_transaction
-from vtasks_asgi.core.message import Message, new_id
-from vtasks_asgi.core.outcome import Done
-from vtasks_asgi.store.base import Receipt, Settlement, State
-from vtasks_asgi.store.database.mysql import link
+from tests.store.helpers import LEASE, QUEUE, ids, message, push, settle, stats, take
+from tests.store.mariadb import ALIAS, keyed, opened, other_transaction
+from vtasks_asgi.core.message import Message
+from vtasks_asgi.core.outcome import Done, Retry
+from vtasks_asgi.store.base import Receipt
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.store import MySQLStore
 
@@ -22,10 +21,6 @@ pytestmark = pytest.mark.usefixtures("mariadb_tables")
 
 #: Pairs that other collations take for the same.
 ALIKE = [("a", "A"), ("e", "é"), ("a", "a "), ("ss", "ß"), ("k", "K"), ("é", "e\u0301")]
-
-
-def keyed(key: str = "key", queue: str = QUEUE) -> Message:
-    return Message(new_id(), queue, b"body", unique=key)
 
 
 # -- names
@@ -172,97 +167,7 @@ async def test_a_process_has_no_more_than_four_connections(mariadb: MariaDB) -> 
         assert await asyncio.to_thread(count) == 4
 
 
-# -- what others have locked
-
-
-async def test_a_callers_open_transaction_is_skipped_and_never_waited_for() -> None:
-    async with opened() as store:
-        with other_transaction() as other:
-            hidden = message(priority=100)
-            values = (hidden.id, hidden.queue, hidden.priority)
-            other(
-                "INSERT INTO vtasks_message"
-                " (uid, queue, state, priority, created_at, attempt, crashes, body)"
-                " VALUES (%s, %s, 0, %s, 0, 0, 0, '')",
-                *values,
-            )
-            [pushed] = await push(store)
-            assert ids(await take(store)) == [pushed]
-            assert await store.purge(QUEUE, State.READY) == 0
-
-
-async def test_a_key_that_a_request_has_locked_hinders_no_worker() -> None:
-    """The request's transaction is open; the worker ends the message and claims others."""
-    first = keyed()
-    async with opened() as store:
-        await store.push([first])
-        [claim] = await take(store)
-        with other_transaction() as other:
-            other("SELECT * FROM vtasks_uniquekey WHERE queue = %s FOR UPDATE", QUEUE)
-            await push(store)
-            async with asyncio.timeout(link.LOCK_WAIT - 1):
-                assert (await settle(store, claim)).lost == []
-                assert len(await take(store)) == 1
-                await store.prune(100)
-        second = keyed()
-        assert (await store.push([second]))[0].stored
-
-
-async def test_pruning_forgets_what_a_worker_had_to_leave() -> None:
-    first, held = keyed(), keyed("held")
-    async with opened() as store:
-        await store.push([first, held])
-        claim = (await take(store, 1))[0]
-        with other_transaction() as other:
-            other("SELECT * FROM vtasks_uniquekey FOR UPDATE")
-            await settle(store, claim)
-        assert keys() == {"key", "held"}
-        await store.prune(100)
-        assert keys() == {"held"}
-
-
-def keys() -> set[str]:
-    with other_transaction() as other:
-        return {key for (key,) in other("SELECT `key` FROM vtasks_uniquekey")}
-
-
-async def test_a_lock_held_for_long_is_waited_for_and_tried_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(link, "_SESSION", "SET SESSION innodb_lock_wait_timeout = 1")
-    async with opened() as store:
-        await push(store)
-        [claim] = await take(store)
-        with other_transaction() as other:
-            other("SELECT * FROM vtasks_message FOR UPDATE")
-            settling = asyncio.create_task(settle(store, claim))
-            await asyncio.sleep(1.3)  # the first try has ended with a timeout
-            assert not settling.done()
-        assert (await settling).lost == []
-
-
-async def test_of_a_deadlock_nobody_hears(mariadb: MariaDB) -> None:
-    """The lighter transaction is ended by the server, and that is ours."""
-    count = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS"
-    count += " WHERE VARIABLE_NAME = 'INNODB_DEADLOCKS'"
-    async with opened() as store:
-        first, second = await push(store, 2)
-        claims = await take(store)
-        [(before,)] = await asyncio.to_thread(mariadb.ask, count)
-        with other_transaction() as other:
-            heavy = "INSERT INTO vtasks_tick (schedule, at)"
-            other(f"{heavy} SELECT CONCAT('heavy', seq), 0 FROM seq_1_to_1000")
-            lock = "SELECT seq FROM vtasks_message WHERE uid = %s FOR UPDATE"
-            other(lock, second)
-            settling = asyncio.create_task(store.settle([Settlement(c, DONE) for c in claims]))
-            await asyncio.sleep(0.3)  # it holds the first and waits for the second
-            await asyncio.to_thread(other, lock, first)
-        assert (await settling).lost == []
-        [(after,)] = await asyncio.to_thread(mariadb.ask, count)
-    assert int(after) == int(before) + 1
-
-
-# -- ids that come to an end
+# -- what comes to an end or back
 
 
 async def test_an_id_that_ends_between_two_looks_is_not_stored_again(
@@ -277,27 +182,13 @@ async def test_an_id_that_ends_between_two_looks_is_not_stored_again(
         assert ids(await take(store)) == [fresh.id]
 
 
-async def test_a_stale_snapshot_hides_no_holder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request in REPEATABLE READ, begun before the key was taken."""
-    options = connections[ALIAS].settings_dict["OPTIONS"]
-    monkeypatch.setitem(options, "isolation_level", "repeatable read")
-    first, second = keyed(), keyed()
+async def test_a_retry_that_waits_wakes_those_who_should_know_when_it_is_due() -> None:
     async with opened() as store:
-        looked, taken = asyncio.Event(), asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def request() -> Receipt:
-            with transaction.atomic(using=ALIAS):
-                with connections[ALIAS].cursor() as cursor:
-                    cursor.execute("SELECT COUNT(*) FROM vtasks_message")
-                loop.call_soon_threadsafe(looked.set)
-                asyncio.run_coroutine_threadsafe(taken.wait(), loop).result(20)
-                [receipt] = store.push_sync([second])
-            connections[ALIAS].close()
-            return receipt
-
-        asking = asyncio.create_task(asyncio.to_thread(request))
-        await looked.wait()
-        await store.push([first])
-        taken.set()
-        assert await asking == Receipt(second.id, False, first.id)
+        await push(store)
+        [claim] = await take(store)
+        await store.wait([QUEUE], 0.2)  # the watcher has looked
+        await take(store)
+        waiting = asyncio.create_task(store.wait([QUEUE], 300))
+        await asyncio.sleep(0)
+        await settle(store, claim, Retry(b"h", 60.0))
+        await asyncio.wait_for(waiting, 15)

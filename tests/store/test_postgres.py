@@ -229,7 +229,15 @@ async def test_the_listener_comes_back_after_its_connection_broke(postgres: Post
 # -- unique keys and others' transactions
 
 
-async def test_a_key_pushed_elsewhere_is_waited_for_and_others_are_not() -> None:
+STALE_KEY = "INSERT INTO vtasks_uniquekey VALUES ('default', 'key', 'gone', 0)"
+
+
+@pytest.mark.parametrize("used_before", [False, True])
+async def test_a_key_pushed_elsewhere_is_waited_for_and_others_are_not(
+    postgres: Postgres, used_before: bool
+) -> None:
+    if used_before:
+        await ask(postgres, STALE_KEY)
     holder, second = unique(), unique()
     begun, end = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -253,7 +261,18 @@ async def test_a_key_pushed_elsewhere_is_waited_for_and_others_are_not() -> None
         assert await waiting == [Receipt(second.id, False, holder.id)]
 
 
-async def test_many_keys_in_any_order_never_deadlock(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_key_whose_row_nobody_holds_is_had_once(postgres: Postgres) -> None:
+    async with opened() as store, opened() as other:
+        for _ in range(20):
+            await ask(postgres, STALE_KEY)
+            answers = await asyncio.gather(store.push([unique()]), other.push([unique()]))
+            assert sorted(receipt.stored for [receipt] in answers) == [False, True]
+            await settle(store, await take_one(store), DONE)
+
+
+async def test_many_keys_in_any_order_never_deadlock(postgres: Postgres) -> None:
+    query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    before = await ask(postgres, query)
     async with opened() as store, opened() as other:
         for _ in range(10):
             some = [unique(str(n)) for n in range(40)]
@@ -264,13 +283,14 @@ async def test_many_keys_in_any_order_never_deadlock(caplog: pytest.LogCaptureFi
             assert len(claims) == 40
             for claim in claims:
                 await settle(store, claim, DONE)
+    assert await ask(postgres, query) == before
 
 
 async def test_the_sweep_leaves_a_key_alone_that_is_being_taken(postgres: Postgres) -> None:
     async with opened() as store:
         [letter] = [each for each in [unique()] if await store.push([each])]
         await settle(store, await take_one(store), DEAD)
-        await ask(postgres, "INSERT INTO vtasks_uniquekey VALUES ('default', 'key', 'gone', 0)")
+        await ask(postgres, STALE_KEY)
         with psycopg.connect(postgres.url) as connection:
             connection.execute("SELECT * FROM vtasks_uniquekey FOR UPDATE")
             await store.prune(100)  # does not wait

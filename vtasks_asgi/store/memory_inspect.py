@@ -140,7 +140,8 @@ class MemoryInspector:
         lock = self._locks.get((queue, key))
         if lock is not None and lock.id != id:
             holder = self._entries.get(lock.id)
-            if lock.until > now or (holder and holder.record.state in _LIVE):
+            lives = holder and holder.record.state in _LIVE and holder.unique == key
+            if lock.until > now or lives:
                 return lock.id
         self._locks[queue, key] = Lock(id, until)
         return None

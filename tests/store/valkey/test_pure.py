@@ -110,7 +110,7 @@ def test_what_is_kept_of_an_end_reads_back(value: bytes | None, reason: str) -> 
 
 @given(TEXT, TEXT, st.floats(allow_nan=False, allow_infinity=False), st.none() | st.floats(0, 9))
 def test_an_intent_reads_back(id: str, queue: str, at: float, run_at: float | None) -> None:
-    message = Message(id, queue, b"\x00body", 5, run_at, "key", 2.5)
+    message = Message(id, queue, b"\x00body", 5, run_at, "key", 2.5, 1.0, 9.0)
     value = layout.STAMP.pack(1.0) + ticks.intent(at, message)
     assert ticks.read_intent(value) == (at, message)
     assert value[8:16] == ticks.stamped(at)[8:16]
@@ -126,14 +126,14 @@ def test_a_script_by_hash_and_in_full_differ_only_in_front() -> None:
     assert short[2:] == full[2:]
 
 
-def test_a_plain_message_is_two_arguments_and_another_five_more() -> None:
+def test_a_plain_message_is_two_arguments_and_another_seven_more() -> None:
     plain = Message("a", "default", b"A")
     special = Message("b", "default", b"B", -5, 12.5, "key", 3.0)
     request = commands.push(KEYS, commands.parcels([plain, special]))
     start = 3 + len(commands.PUSH.keys)
     assert words(request.payload)[start:] == [
         *(b"", b"2", b"a", b"A", b"b", b"B"),
-        *(b"2", b"-5", b"12.5", b"key", b"3.0"),
+        *(b"2", b"-5", b"12.5", b"key", b"3.0", b"", b""),
     ]
 
 
@@ -151,10 +151,10 @@ def test_a_call_carries_each_id_once_and_no_more_than_it_may() -> None:
 def test_what_was_not_stored_is_told_apart() -> None:
     parcels = commands.parcels([Message(id, "q", b"") for id in "abc"])
     assert commands.receipts(parcels, []) == [Receipt("a"), Receipt("b"), Receipt("c")]
-    assert commands.receipts(parcels, [1, b"", 3, b"x"]) == [
+    assert commands.receipts(parcels, [1, b"", 0, 3, b"x", 1]) == [
         Receipt("a", False),
         Receipt("b"),
-        Receipt("c", False, "x"),
+        Receipt("c", False, "x", merged=True),
     ]
 
 

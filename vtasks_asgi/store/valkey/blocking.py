@@ -110,6 +110,11 @@ class Blocking:
         self._lock = threading.Lock()
         self._topology = topology(self._endpoint)
         self._wires: dict[Address, _Wire] = {}
+        self._primary: Address | None = None
+
+    def switched(self, primary: Address | None) -> None:
+        """Another server is the primary, as a sentinel says. Never waits for the lock."""
+        self._primary = primary
 
     def call(self, request: Request) -> Any:
         """The reply.
@@ -126,9 +131,17 @@ class Blocking:
         if not self._lock.acquire(timeout=self._timeout):
             raise StoreUnavailable(f"Valkey did not answer within {self._timeout:g} s")
         try:
+            self._switch()
             return [self._walk(request) for request in requests]
         finally:
             self._lock.release()
+
+    def _switch(self) -> None:
+        primary, self._primary = self._primary, None
+        if primary is not None:
+            self._topology.learn(0, primary)
+            for address in [it for it in self._wires if it != primary]:
+                self._wires.pop(address).close()
 
     def _walk(self, request: Request) -> Any:
         deadline = time.monotonic() + self._timeout

@@ -87,6 +87,16 @@ class Client:
             raise mapped(refused)
         return await answer
 
+    def switched(self, primary: Address | None) -> None:
+        """Another server is the primary, as a sentinel says; None: ask whether it is."""
+        if primary is None:
+            self._topology.forget(0)
+            return
+        self._topology.learn(0, primary)
+        for address, line in self._lines.items():
+            if address != primary and line.link is not None:
+                line.link.retire()
+
     async def subscription(self, slot: int, hear: Callable[[Any], None]) -> Link:
         """A connection of its own, to whoever has the slot.
 

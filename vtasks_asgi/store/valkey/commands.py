@@ -31,6 +31,7 @@ def ask(keys: Keys, which: Any, *args: bytes) -> Request:
 
 
 @lru_cache(256)
+@lru_cache(64)  # times to live and delays come from settings, and are few
 def number(value: float) -> bytes:
     """A number that Lua reads back exactly."""
     return repr(value).encode()
@@ -51,11 +52,17 @@ def parcel(message: Message) -> Parcel:
         return message.id, pair, None
     special = (
         b"%d" % message.priority,
-        b"" if message.run_at is None else number(message.run_at),
+        _or_nothing(message.run_at),
         layout.raw(message.unique or ""),
-        b"" if message.keep_unique is None else number(message.keep_unique),
+        _or_nothing(message.keep_unique),
+        _or_nothing(message.debounce),
+        _or_nothing(message.debounce_max),
     )
     return message.id, pair, b"".join(map(bulk, special))
+
+
+def _or_nothing(value: float | None) -> bytes:
+    return b"" if value is None else number(value)
 
 
 def parcels(messages: Sequence[Message]) -> list[Parcel]:
@@ -94,15 +101,16 @@ def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"") -> Request:
             specials += 1
             parts.append(bulk(b"%d" % index))
             parts.append(special)
-    size = 3 + len(PUSH.keys) + 2 * count + 5 * specials
+    size = 3 + len(PUSH.keys) + 2 * count + 7 * specials
     return call(PUSH, keys.slot, size, b"".join(parts))
 
 
 def receipts(parcels: Sequence[Parcel], refused: list[Any]) -> list[Receipt]:
     """The answer to ``push``."""
     answers = [Receipt(each[0]) for each in parcels]
-    for index, holder in zip(refused[::2], refused[1::2], strict=True):
-        answers[index - 1] = Receipt(parcels[index - 1][0], False, layout.text(holder) or None)
+    for index, holder, merged in zip(refused[::3], refused[1::3], refused[2::3], strict=True):
+        id, who = parcels[index - 1][0], layout.text(holder) or None
+        answers[index - 1] = Receipt(id, False, who, bool(merged))
     return answers
 
 
@@ -117,11 +125,10 @@ def claimed(queue: str, token: str, reply: list[Any]) -> Claimed:
     """What ``claim`` handed out."""
     taken, bodies, metas, histories, next_due = reply
     found = Claimed([], float(next_due) if next_due else None)
-    add = found.claims.append
-    for id, place, body in zip(
-        layout.texts(taken[::2]), map(float, taken[1::2]), bodies, strict=True
-    ):
-        priority = 0 if 0.0 <= place < layout.BAND else layout.priority_of(place)
+    add, priority_of = found.claims.append, layout.priority_of
+    for raw, place, body in zip(taken[::2], map(float, taken[1::2]), bodies, strict=True):
+        priority = 0 if 0.0 <= place < layout.BAND else priority_of(place)
+        id = raw.decode("utf-8", "surrogateescape")
         add(Claim(id, queue, body[8:], priority, token, 1, 0, None, None, None, None, place))
     if metas:
         for each, value in zip(found.claims, metas, strict=True):
@@ -175,47 +182,47 @@ def _fences(claims: Sequence[Claim]) -> list[bytes]:
 
 def settle(keys: Keys, settlements: Sequence[Settlement], cap: int) -> tuple[Request, list[Claim]]:
     """The request, and the claims in the order its answer counts them."""
-    claims: list[list[Claim]] = [[], [], [], [], []]
+    kinds: list[list[Claim]] = [[], [], [], [], []]
     packed: list[list[bytes]] = [[], [], [], [], []]
     uniques: list[bytes] = []
+    size = 0
     for settlement in settlements:
         claim, outcome = settlement.claim, settlement.outcome
-        id, token = layout.raw(claim.id), layout.raw(claim.token)
-        fence = b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(id), id, len(token), token)
         kind, fields = _written(claim, outcome)
-        claims[kind].append(claim)
-        packed[kind].append(fence + b"".join(map(bulk, fields)) if fields else fence)
+        id, token = layout.raw(claim.id), layout.raw(claim.token)
+        kinds[kind].append(claim)
+        packed[kind].append(b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(id), id, len(token), token))
+        if fields:
+            packed[kind] += map(bulk, fields)
         if claim.unique is not None and kind in _ENDS:
             uniques += bulk(layout.raw(claim.unique)), bulk(id)
-    head = [b"%d" % cap, *(b"%d" % len(kind) for kind in claims)]
-    parts = [keys.head(SETTLE), *map(bulk, head), *chain(*packed), *uniques]
-    arguments = sum(width * len(kind) for width, kind in zip(_WIDTHS, claims, strict=True))
-    size = 1 + len(SETTLE.keys) + len(head) + arguments + len(uniques)
-    return call(SETTLE, keys.slot, size, b"".join(parts)), list(chain(*claims))
+        size += 2 + len(fields)
+    numbers = [b"%d" % cap, *(b"%d" % len(kind) for kind in kinds)]
+    arguments = (*map(bulk, numbers), *chain(*packed), *uniques)
+    count = 1 + len(SETTLE.keys) + len(numbers) + size + len(uniques)
+    request = call(SETTLE, keys.slot, count, keys.head(SETTLE) + b"".join(arguments))
+    return request, list(chain(*kinds))
 
 
-#: How many arguments each kind has, and which kinds end a message; see ``settle.lua``.
-_WIDTHS = (2, 5, 5, 4, 4)
 _ENDS = (0, 1, 4)
 
 
 def _written(claim: Claim, outcome: Done | Retry | Release | Dead) -> tuple[int, tuple[bytes, ...]]:
     """Which kind of ``settle.lua`` an outcome is, and its arguments after id and token."""
-    if type(outcome) is Done and outcome.ttl <= 0:
-        return 0, ()
-    place = claim.handle or 0.0
+    place, attempt, crashes = claim.handle or 0.0, claim.attempt, claim.crashes
     if isinstance(outcome, Done):
-        fields = layout.done_fields(place, claim.attempt, claim.crashes, outcome.value)
+        if outcome.ttl <= 0:
+            return 0, ()
+        fields = layout.done_fields(place, attempt, crashes, outcome.value)
         return 1, (number(outcome.ttl), fields, outcome.history)
     if isinstance(outcome, Retry):
-        rest = layout.meta_rest(place, claim.attempt, claim.crashes, claim.unique)
+        rest = layout.meta_rest(place, attempt, crashes, claim.unique)
         return 2, (number(outcome.delay), rest, outcome.history)
     if isinstance(outcome, Release):
         # A reclaimed one was counted by the worker that lost it.
-        attempt = claim.attempt - (claim.lost_at is None)
-        rest = layout.meta_rest(place, attempt, claim.crashes, claim.unique)
-        return 3, (number(outcome.delay), rest)
-    fields = layout.dead_fields(place, claim.attempt, claim.crashes, outcome.reason, claim.unique)
+        attempt -= claim.lost_at is None
+        return 3, (number(outcome.delay), layout.meta_rest(place, attempt, crashes, claim.unique))
+    fields = layout.dead_fields(place, attempt, crashes, outcome.reason, claim.unique)
     return 4, (fields, outcome.history)
 
 

@@ -58,12 +58,21 @@ class EndpointDialer:
         return link
 
     async def consult(self, address: Address, payload: bytes) -> Any:
-        link = await self._connect(address, None)
+        link = await self.dial_sentinel(address)
         try:
-            await self._greet(link, handshake.sentinel_greeting(self.endpoint))
             return await link.send(payload)
         finally:
             link.drop("is no longer needed")
+
+    async def dial_sentinel(self, address: Address, *, hear: Hear | None = None) -> Link:
+        """A connection to a sentinel.
+
+        Raises:
+            StoreUnavailable: there is none to be had.
+        """
+        link = await self._connect(address, hear)
+        await self._greet(link, handshake.sentinel_greeting(self.endpoint))
+        return link
 
     async def aclose(self) -> None:
         pass

@@ -48,6 +48,11 @@ class Doorbell:
         if self._keeping is None:
             self._keeping = asyncio.create_task(self._keep())
 
+    def renew(self) -> None:
+        """Subscribe anew, where the pushes are now."""
+        if self._link is not None:
+            self._link.drop("is no longer the primary")
+
     async def aclose(self) -> None:
         """End the subscription."""
         keeping, self._keeping = self._keeping, None

@@ -92,8 +92,10 @@ def meta_rest(place: float, attempt: int, crashes: int, unique: str | None) -> b
     return _PLACE.pack(place, *_counts(attempt, crashes)) + raw(unique or "")
 
 
-def _counts(*numbers: int) -> list[int]:
-    return [min(max(number, 0), 0xFFFFFFFF) for number in numbers]
+def _counts(attempt: int, crashes: int) -> tuple[int, int]:
+    if attempt >> 32 or crashes >> 32:  # too large, or negative
+        return min(max(attempt, 0), 0xFFFFFFFF), min(max(crashes, 0), 0xFFFFFFFF)
+    return attempt, crashes
 
 
 @dataclass(slots=True)
@@ -136,8 +138,10 @@ class Finished:
 
 def done_fields(place: float, attempt: int, crashes: int, value: bytes | None) -> bytes:
     """The fields of a result; the server adds the time in front."""
-    kind = _DONE if value is None else _DONE_WITH_VALUE
-    return _FIELDS.pack(place, *_counts(attempt, crashes), kind) + (value or b"")
+    counts = _counts(attempt, crashes)
+    if value is None:
+        return _FIELDS.pack(place, *counts, _DONE)
+    return _FIELDS.pack(place, *counts, _DONE_WITH_VALUE) + value
 
 
 def dead_fields(place: float, attempt: int, crashes: int, reason: str, unique: str | None) -> bytes:

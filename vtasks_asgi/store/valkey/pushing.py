@@ -62,6 +62,8 @@ class Pusher:
         self._tasks: set[asyncio.Task[list[Receipt]]] = set()
 
     async def push(self, messages: Sequence[Message]) -> list[Receipt]:
+        if len(messages) == 1 and (group := self._groups.get(messages[0].queue)) is not None:
+            return await group.commit([commands.parcel(messages[0])])
         groups = by_queue(messages)
         pushes = [self._push(queue, some) for queue, some in groups.items()]
         answers = [await pushes[0]] if len(pushes) == 1 else await asyncio.gather(*pushes)

@@ -6,11 +6,15 @@ import threading
 from functools import partial
 
 from vtasks_asgi.store.bell import Bell
+from vtasks_asgi.store.valkey.blocking import Blocking
 from vtasks_asgi.store.valkey.client import Client
+from vtasks_asgi.store.valkey.dial import EndpointDialer
 from vtasks_asgi.store.valkey.doorbell import Doorbell
 from vtasks_asgi.store.valkey.keys import Names
 from vtasks_asgi.store.valkey.pushing import Pusher, Registry
 from vtasks_asgi.store.valkey.ticking import Ticker
+from vtasks_asgi.store.valkey.url import Address, Endpoint
+from vtasks_asgi.store.valkey.watch import PrimaryWatch
 
 
 class Session:
@@ -24,6 +28,7 @@ class Session:
         self.call = client.call
         self.doorbell = Doorbell(bell, names, partial(client.subscription, names.queues_slot))
         self.pusher = Pusher(client.call, names, registry, bell)
+        self._watch: PrimaryWatch | None = None
         self.ticker = Ticker(client.call, names, self.pusher, bell)
 
     @property
@@ -36,7 +41,21 @@ class Session:
         """Does its loop run, in another thread than the caller's?"""
         return self._thread != threading.get_ident() and self._loop.is_running()
 
+    def follow(self, endpoint: Endpoint, dialer: EndpointDialer, blocking: Blocking) -> None:
+        """Let the sentinels say when there is another primary."""
+
+        def switched(primary: Address | None) -> None:
+            self._client.switched(primary)
+            blocking.switched(primary)
+            if primary is not None:
+                self.doorbell.renew()
+
+        self._watch = PrimaryWatch(endpoint, dialer, switched)
+        self._watch.start()
+
     async def aclose(self) -> None:
         """Let go of every connection."""
+        if self._watch is not None:
+            await self._watch.aclose()
         await self.doorbell.aclose()
         await self._client.aclose()

@@ -36,7 +36,8 @@ def intent(at: float, message: Message) -> bytes:
     """
     parcels([message])
     row = (message.id, message.queue, message.priority, message.run_at, message.unique)
-    head = orjson.dumps([*row, message.keep_unique])
+    kept = (message.keep_unique, message.debounce, message.debounce_max)
+    head = orjson.dumps([*row, *kept])
     return _HEAD.pack(at, len(head)) + head + message.body
 
 

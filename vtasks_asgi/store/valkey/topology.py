@@ -125,7 +125,7 @@ class Sentinels:
         self._primary = None
 
     def learn(self, slot: int, address: Address) -> None:
-        self._primary = None
+        self._primary = address
 
 
 class Cluster:
@@ -240,10 +240,17 @@ def exchange(
             if code != "TRYAGAIN":
                 topology.forget(request.slot)
             if not _passes(topology, answer) or now() + attempt.pause > deadline:
-                raise mapped(answer) if isinstance(answer, ReplyError) else answer
+                raise _surfaced(answer)
             yield from attempt.again()
         answer = yield from attempt.send()
     return answer
+
+
+def _surfaced(answer: Exception) -> Exception:
+    """The error as callers know it."""
+    if isinstance(answer, ReplyError):
+        return mapped(answer)
+    return StoreUnavailable(str(answer)) if isinstance(answer, NotSent) else answer
 
 
 def _passes(topology: Topology, answer: Exception) -> bool:

@@ -11,8 +11,8 @@ from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Claimed, Settled, Settlement
 from vtasks_asgi.store.database.mysql import control, dead, unique
 from vtasks_asgi.store.database.mysql.control import PAUSED_UNTIL
-from vtasks_asgi.store.database.mysql.pace import Paces
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
+from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import nothing
 from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
 

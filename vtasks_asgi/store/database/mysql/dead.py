@@ -1,4 +1,4 @@
-"""Dead letters of what nobody holds, and the cap of all, as functions of a step."""
+"""Dead letters of what nobody holds, the cap of all, and deleting, as functions of a step."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,14 @@ def bury(step: Step, seqs: Sequence[int], reason: str) -> None:
 
 def evict(step: Step, queue: str, cap: int) -> int:
     """Drop the dead letters over the cap, those buried first; how many there were."""
-    evicted = 0
-    for seqs in lists([seq for (seq,) in step.rows(_OVER_CAP, queue, cap)]):
-        evicted += step.run("DELETE FROM vtasks_deadletter WHERE seq IN %s", seqs)
-    return evicted
+    return erase(step, "vtasks_deadletter", [seq for (seq,) in step.rows(_OVER_CAP, queue, cap)])
+
+
+def erase(step: Step, table: str, seqs: Sequence[int], where: str = "TRUE", *values: object) -> int:
+    """Delete those of these rows that are as they should be, and that nobody else has locked."""
+    deleted = 0
+    for some in lists(sorted(seqs)):
+        query = f"SELECT seq FROM {table} WHERE seq IN %s AND {where} FOR UPDATE SKIP LOCKED"
+        if mine := [seq for (seq,) in step.rows(query, some, *values)]:
+            deleted += step.run(f"DELETE FROM {table} WHERE seq IN %s", mine)
+    return deleted

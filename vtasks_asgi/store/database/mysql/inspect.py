@@ -6,6 +6,7 @@ from typing import Any
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
 from vtasks_asgi.store.database.mysql import control, unique
+from vtasks_asgi.store.database.mysql.dead import erase
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
 from vtasks_asgi.store.database.records import (
     DEAD_ROWS,
@@ -111,7 +112,7 @@ def requeue(step: Step, ids: Sequence[str]) -> int:
 def purge(step: Step, queue: str, state: State, before: float | None) -> tuple[int, bool]:
     """Delete some of one state, or of those older than ``before``: how many, and is there more?
 
-    They are looked for without locks and looked at again when deleted: a claim does not wait.
+    They are looked for without locks and looked at again when deleted.
     """
     table, age = TABLES[state]
     where = "queue = %s"
@@ -123,24 +124,16 @@ def purge(step: Step, queue: str, state: State, before: float | None) -> tuple[i
         where += f" AND {age} < %s"
         values.append(before)
     found = step.rows(f"SELECT seq FROM {table} WHERE {where} LIMIT {PURGE_LIMIT}", *values)
-    deleted = 0
-    for seqs in lists(sorted(seq for (seq,) in found)):
-        deleted += step.run(f"DELETE FROM {table} WHERE seq IN %s AND {where}", seqs, *values)
-    return deleted, len(found) == PURGE_LIMIT
+    deleted = erase(step, table, [seq for (seq,) in found], where, *values)
+    return deleted, len(found) == PURGE_LIMIT and deleted > 0
 
 
 def prune(step: Step, limit: int) -> int:
     """Delete results past their time, oldest first, and unique keys nobody holds."""
     unique.sweep(step, max(limit, 0))
-    query = """
-        SELECT seq FROM vtasks_result WHERE expires_at <= %s ORDER BY expires_at LIMIT %s
-        FOR UPDATE SKIP LOCKED
-    """
+    query = "SELECT seq FROM vtasks_result WHERE expires_at <= %s ORDER BY expires_at LIMIT %s"
     found = step.rows(query, step.now, max(limit, 0))
-    return sum(
-        step.run("DELETE FROM vtasks_result WHERE seq IN %s", seqs)
-        for seqs in lists([seq for (seq,) in found])
-    )
+    return erase(step, "vtasks_result", [seq for (seq,) in found])
 
 
 def ticks(step: Step, schedules: Sequence[str]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """What producers do in MySQL, as functions of a step: in our own transaction or the caller's."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.utils import IntegrityError
@@ -11,8 +12,6 @@ from vtasks_asgi.store.database.mysql import unique
 from vtasks_asgi.store.database.mysql.link import is_duplicate
 from vtasks_asgi.store.database.mysql.step import LIST_LIMIT, Row, Step, lists
 from vtasks_asgi.store.database.records import DELAYED, READY
-
-type Item = tuple[Receipt, Message]
 
 #: Bytes of bodies after which a statement ends: far from any server's max_allowed_packet.
 SIZE_LIMIT = 1 << 20
@@ -30,68 +29,95 @@ UNION ALL SELECT uid FROM vtasks_deadletter WHERE uid IN %s
 _LIVE = "SELECT uid FROM vtasks_message WHERE uid IN %s"
 
 
+@dataclass(slots=True)
+class Item:
+    """A message on its way, and what will be said about it."""
+
+    message: Message
+    receipt: Receipt
+
+    def refuse(self, holder: str | None, *, merged: bool = False) -> None:
+        """Somebody holds its key, if there is a ``holder``."""
+        if holder is not None:
+            self.receipt = Receipt(self.message.id, False, holder, merged=merged)
+
+
 def push(step: Step, messages: Sequence[Message]) -> list[Receipt]:
     """Insert all; a receipt each."""
-    items = [(Receipt(message.id), message) for message in messages]
-    locked = [item for item in items if item[1].unique is not None]
-    if locked:
-        _take_keys(step, locked)
+    items = [Item(message, Receipt(message.id)) for message in messages]
+    keyed = [item for item in items if item.message.unique is not None]
+    if keyed:
+        _take_keys(step, keyed)
     for some in _portions(items):
         _insert(step, some)
-    _take_back(step, [receipt for receipt, _ in items if receipt.stored])
-    return [receipt for receipt, _ in items]
+    _take_back(step, [item.receipt for item in items if item.receipt.stored])
+    return [item.receipt for item in items]
 
 
 def _take_keys(step: Step, items: Sequence[Item]) -> None:
-    """Refuse those whose id is known, and those whose key another message holds."""
+    """Refuse those whose id is known, and those whose key another message holds, or merge them."""
     known: set[str] = set()
-    for ids in lists([message.id for _, message in items]):
+    for ids in lists([item.message.id for item in items]):
         found = step.rows(f"{_LIVE} UNION ALL {_FINISHED}", ids, ids, ids)
         known.update(uid for (uid,) in found)
-    taken: dict[tuple[str, str], str] = {}
+    takers: dict[tuple[str, str], Item] = {}
     # In one order, so that two who want the same keys do not wait for each other.
-    for receipt, message in sorted(items, key=_by_key):
-        if message.id in known:
-            receipt.stored = False
-            continue
-        # One taken here has no message yet, and so would seem free.
-        key = _by_key((receipt, message))
-        holder = taken.get(key) or unique.take(step, message)
-        taken[key] = holder or message.id
-        if holder is not None and holder != message.id:
-            receipt.stored, receipt.holder = False, holder
+    for item in sorted(items, key=_key):
+        if item.message.id in known:
+            item.receipt.stored = False
+        elif _key(item) in takers:
+            _join(takers[_key(item)], item)
+        elif item.message.debounce is None:
+            item.refuse(unique.take(step, item.message))
+        else:
+            item.refuse(unique.merge_or_take(step, item.message), merged=True)
+        if item.receipt.stored:
+            takers.setdefault(_key(item), item)
 
 
-def _by_key(item: Item) -> tuple[str, str]:
-    return item[1].queue, item[1].unique or ""
+def _key(item: Item) -> tuple[str, str]:
+    return item.message.queue, item.message.unique or ""
+
+
+def _join(holder: Item, item: Item) -> None:
+    """Both come in one call, and the first has taken the key."""
+    first, message = holder.message, item.message
+    if first.id == message.id:
+        return  # the insert refuses it
+    item.refuse(first.id, merged=message.debounce is not None)
+    if message.debounce is not None:
+        wait = message.debounce
+        if message.debounce_max is not None:
+            wait = min(wait, message.debounce_max)
+        holder.message = replace(first, body=message.body, run_at=None, debounce=wait)
 
 
 def _portions(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """What is not refused yet, as much at a time as one statement should insert."""
+    """What is not refused, as much at a time as one statement should insert."""
     some: list[Item] = []
     size = 0
     for item in items:
-        if not item[0].stored:
+        if not item.receipt.stored:
             continue
         if len(some) >= LIST_LIMIT or size > SIZE_LIMIT:
             yield some
             some, size = [], 0
         some.append(item)
-        size += len(item[1].body)
+        size += len(item.message.body)
     if some:
         yield some
 
 
 def _insert(step: Step, items: Sequence[Item]) -> None:
     """One statement, all or nothing; where an id was there, each half for itself."""
-    values = [value for _, message in items for value in _row(message, step.now)]
+    values = [value for item in items for value in _row(item.message, step.now)]
     try:
         step.run(_PUSH + ", ".join([_ROW] * len(items)), *values)
     except IntegrityError as error:
         if not is_duplicate(error):
             raise
         if len(items) == 1:
-            items[0][0].stored = False
+            items[0].receipt.stored = False
             return
         half = len(items) // 2
         _insert(step, items[:half])
@@ -99,7 +125,7 @@ def _insert(step: Step, items: Sequence[Item]) -> None:
 
 
 def _row(message: Message, now: float) -> Row:
-    run_at = message.run_at
+    run_at = message.due(now)
     state = DELAYED if run_at is not None and run_at > now else READY
     key = message.unique
     return message.id, message.queue, state, message.priority, now, run_at, message.body, key

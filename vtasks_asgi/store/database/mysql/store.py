@@ -5,6 +5,7 @@ Invariant: what waits for other people's locks (pushes of unique keys) and what 
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -30,12 +31,15 @@ from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.mysql import consume, control, inspect, push
 from vtasks_asgi.store.database.mysql.link import mapped_errors
-from vtasks_asgi.store.database.mysql.pace import Paces
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.watcher import Watcher
 from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
+from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
 from vtasks_asgi.store.group_commit import GroupCommit
+
+#: Seconds that closing waits for a server which does not answer.
+CLOSE_LIMIT = 20.0
 
 
 class Crew:
@@ -54,9 +58,12 @@ class Crew:
             member.start()
 
     def close(self) -> None:
-        """Blocks until each has finished what it had in hand."""
-        for member in reversed(self.members):
-            member.close()
+        """Blocks until each has finished what it had in hand, or for ``CLOSE_LIMIT``."""
+        for member in self.members:
+            member.finish()
+        deadline = time.monotonic() + CLOSE_LIMIT
+        for member in self.members:
+            member.join(max(0.0, deadline - time.monotonic()))
 
 
 def _nothing() -> None:
@@ -178,8 +185,11 @@ class MySQLStore:
         return await self._read(lambda step: inspect.lookup(step, ids))
 
     def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
-        with mapped_errors(), connections[self._alias].cursor() as cursor:
-            return inspect.lookup(Step.begin(cursor), ids)
+        def look() -> dict[str, Record]:
+            with mapped_errors(), connections[self._alias].cursor() as cursor:
+                return inspect.lookup(Step.begin(cursor), ids)
+
+        return look() if connections[self._alias].in_atomic_block else self._renewed(look)
 
     async def browse(
         self, queue: str, state: State, *, limit: int, cursor: str | None = None
@@ -248,10 +258,24 @@ class MySQLStore:
         if connections[self._alias].in_atomic_block:
             return self._here(work, committed)
         if self._crew is None:
-            return patiently(lambda: self._here(work, committed))
+            return self._renewed(lambda: self._here(work, committed))
         result = self._crew.producer.call(work)
         committed()
         return result
+
+    def _renewed[T](self, attempt: Callable[[], T]) -> T:
+        """Outside a transaction: once more on a new connection, if the old one was broken.
+
+        Django itself renews connections between requests only, and not every caller has any.
+        """
+        try:
+            return patiently(attempt)
+        except StoreUnavailable:
+            connection = connections[self._alias]
+            connection.close_if_unusable_or_obsolete()
+            if connection.connection is not None:
+                raise
+        return patiently(attempt)
 
     def _here[T](self, work: Work[T], committed: Callable[[], None]) -> T:
         """On the caller's own connection."""

@@ -15,7 +15,8 @@ type Taken = tuple[str, str, str]
 
 _HELD = """
 SELECT k.uid FROM vtasks_uniquekey AS k WHERE k.queue = %s AND k.`key` = %s AND k.uid <> %s
-  AND (k.until > %s OR EXISTS (SELECT 1 FROM vtasks_message AS m WHERE m.uid = k.uid))
+  AND (k.until > %s OR EXISTS (SELECT 1 FROM vtasks_message AS m
+    WHERE m.uid = k.uid AND m.unique_key = k.`key`))
 """
 
 # Makes the row or leaves it as it is; locks it either way. IGNORE would hide other errors too.
@@ -27,9 +28,16 @@ ON DUPLICATE KEY UPDATE uid = uid
 _OWNER = "SELECT uid, until FROM vtasks_uniquekey WHERE queue = %s AND `key` = %s FOR UPDATE"
 
 # A locking read sees what is committed now, also in a caller's REPEATABLE READ.
-_LIVES = "SELECT 1 FROM vtasks_message WHERE uid = %s LOCK IN SHARE MODE"
+_LIVES = "SELECT 1 FROM vtasks_message WHERE uid = %s AND unique_key = %s LOCK IN SHARE MODE"
 
 _TAKE = "UPDATE vtasks_uniquekey SET uid = %s, until = %s WHERE queue = %s AND `key` = %s"
+
+_WAITS = "SELECT 1 FROM vtasks_message WHERE uid = %s AND unique_key = %s AND attempt = 0"
+
+_MERGE = """
+UPDATE vtasks_message SET state = 1, body = %s, run_at = LEAST(%s, COALESCE(created_at + %s, %s))
+WHERE uid = %s AND attempt = 0
+"""
 
 _FREE = """
 SELECT k.queue, k.`key`, k.uid FROM vtasks_uniquekey AS k WHERE k.until <= %s
@@ -39,17 +47,43 @@ SELECT k.queue, k.`key`, k.uid FROM vtasks_uniquekey AS k WHERE k.until <= %s
 
 def take(step: Step, message: Message) -> str | None:
     """Take the message's key for it; who holds it, if another message does."""
-    key = (message.queue, message.unique)
-    if held := step.rows(_HELD, *key, message.id, step.now):
+    if held := step.rows(_HELD, message.queue, message.unique, message.id, step.now):
         return str(held[0][0])
-    mine = (message.id, step.now + (message.keep_unique or 0.0))
-    step.run(_LOCK, *key, *mine)
-    [(owner, until)] = step.rows(_OWNER, *key)
-    if owner != message.id and (until > step.now or step.rows(_LIVES, owner)):
-        return str(owner)
-    if (owner, until) != mine:
-        step.run(_TAKE, *mine, *key)
+    owner, until = _locked(step, message)
+    if owner != message.id and (until > step.now or step.rows(_LIVES, owner, message.unique)):
+        return owner
+    _put_down(step, message)
     return None
+
+
+def merge_or_take(step: Step, message: Message) -> str | None:
+    """Let the holder of the key take the message's body; take the key, if it cannot.
+
+    Who it was is returned. That it cannot is seen without a lock where that suffices: the lock on
+    a message that runs would keep its worker waiting for the caller.
+    """
+    owner, _ = _locked(step, message)
+    if owner != message.id and step.rows(_WAITS, owner, message.unique):
+        due = message.due(step.now)
+        if step.run(_MERGE, message.body, due, message.debounce_max, due, owner) == 1:
+            return owner
+    _put_down(step, message)
+    return None
+
+
+def _locked(step: Step, message: Message) -> tuple[str, float]:
+    """Lock the key; whom it belonged to, or belongs to now, and until when at least."""
+    step.run(_LOCK, message.queue, message.unique, *_mine(step, message))
+    [(owner, until)] = step.rows(_OWNER, message.queue, message.unique)
+    return str(owner), float(until)
+
+
+def _put_down(step: Step, message: Message) -> None:
+    step.run(_TAKE, *_mine(step, message), message.queue, message.unique)
+
+
+def _mine(step: Step, message: Message) -> tuple[str, float]:
+    return message.id, step.now + (message.keep_unique or 0.0)
 
 
 def forget(step: Step, taken: Sequence[Taken]) -> None:

@@ -4,9 +4,9 @@ import threading
 
 from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.store.database.doorbell import Doorbell
-from vtasks_asgi.store.database.mysql.pace import Pace
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.worker import Worker
+from vtasks_asgi.store.database.pace import Pace
 
 #: Seconds between two looks.
 WATCH_EVERY = 0.05
@@ -41,13 +41,16 @@ class Watcher:
         """Begin to watch."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop watching; blocks for a moment."""
+    def finish(self) -> None:
+        """Stop watching."""
         self._closed = True
         self._pause.set()
         self._doorbell.somebody.set()
+
+    def join(self, timeout: float) -> None:
+        """Wait for that."""
         if self._thread.is_alive():
-            self._thread.join(timeout=5)
+            self._thread.join(timeout)
 
     def _watch(self) -> None:
         seen: int | None = None

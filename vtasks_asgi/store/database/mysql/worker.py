@@ -26,13 +26,11 @@ SHARE_LIMIT = 64
 CONFLICT_LIMIT = 15.0
 #: Seconds a thread waits for its answer; longer than anything the server is given.
 CALL_LIMIT = 90.0
-#: Seconds to wait for the jobs at hand when closing.
-CLOSE_LIMIT = 20.0
 _PAUSE_FIRST, _PAUSE_LAST = 0.002, 0.1
 
 
 class Worker:
-    """Start it, hand it jobs from any thread, close it. Not reusable after ``close``."""
+    """Start it, hand it jobs from any thread, finish it. Not reusable after that."""
 
     def __init__(self, alias: str, name: str, *, share: int = SHARE_LIMIT) -> None:
         self._link = Link(alias)
@@ -63,12 +61,15 @@ class Worker:
         except TimeoutError as error:
             raise StoreUnavailable(f"MySQL: no answer within {CALL_LIMIT:.0f} s") from error
 
-    def close(self) -> None:
-        """Finish the jobs at hand, then end the thread; blocks."""
+    def finish(self) -> None:
+        """Take no more jobs; the thread ends after those at hand."""
         self._closed = True
         self._jobs.put(None)
+
+    def join(self, timeout: float) -> None:
+        """Wait for that."""
         if self._thread.is_alive():
-            self._thread.join(timeout=CLOSE_LIMIT)
+            self._thread.join(timeout)
 
     def _put(self, job: Job[Step]) -> None:
         if self._closed or not self._thread.is_alive():

@@ -13,6 +13,12 @@ _COLUMNS = (
     "m.seq, m.uid, m.body, m.priority, m.attempt, m.crashes, m.history, m.run_at, m.unique_key"
 )
 
+_PAUSE = """
+pause AS MATERIALIZED (
+    SELECT until FROM vtasks_pause
+    WHERE kind = 0 AND name = $1 AND (until IS NULL OR until > (SELECT now FROM t)))
+"""
+
 #: Promotes what is due, takes the best, and says when more is due: one statement, so one snapshot.
 #: A pause is looked up once, and keeps the message table from being read for what is ready.
 #: What is locked is skipped, and what another worker has changed meanwhile is looked at again
@@ -20,9 +26,7 @@ _COLUMNS = (
 #: primary key whatever the planner thinks their number is.
 CLAIM = f"""
 WITH {NOW},
-pause AS MATERIALIZED (
-    SELECT until FROM vtasks_pause
-    WHERE kind = 0 AND name = $1 AND (until IS NULL OR until > (SELECT now FROM t))),
+{_PAUSE},
 due AS MATERIALIZED (
     SELECT seq, priority FROM vtasks_message
     WHERE queue = $1 AND state = 1 AND run_at <= (SELECT now FROM t)
@@ -48,6 +52,22 @@ later AS (
         WHERE queue = $1 AND state = 1 AND run_at > (SELECT now FROM t)
         ORDER BY run_at LIMIT 1), (SELECT until FROM pause)) - (SELECT now FROM t) END AS next_due)
 SELECT later.next_due, taken.* FROM later LEFT JOIN taken ON true
+"""
+
+_BY_AGE = "FROM vtasks_message WHERE queue = $1 AND seq >= $2 AND state = 0"
+
+_FIRST = f"SELECT seq {_BY_AGE} ORDER BY seq LIMIT 1"
+
+_LATER = f"""
+WITH {NOW},
+{_PAUSE},
+ready AS MATERIALIZED (
+    SELECT seq {_BY_AGE} AND NOT EXISTS (SELECT 1 FROM pause)
+    ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED)
+UPDATE vtasks_message AS m SET state = 2, attempt = m.attempt + 1, token = $4, worker = $5,
+    started_at = t.now, lease_until = t.now + $6::float8
+FROM t WHERE m.seq = ANY (ARRAY(SELECT seq FROM ready))
+RETURNING {_COLUMNS}
 """
 
 _RECLAIM = f"""
@@ -89,6 +109,21 @@ def claim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[Claimed]
         return Claimed([], next_due)
     rows.sort(key=_by_priority)  # RETURNING promises no order
     return Claimed([_claim(queue, token, row[1:]) for row in rows], next_due)
+
+
+def first(queue: str, since: int) -> Plan[int]:
+    """The oldest ready message, if there is one from ``since`` on; else that."""
+    [rows] = yield [Query(_FIRST, (queue, since))]
+    return rows[0][0] if rows else since
+
+
+def claim_later(
+    queue: str, limit: int, *, since: int, worker: str, lease: float
+) -> Plan[list[Claim]]:
+    """Take up to ``limit`` ready messages from this one on, oldest first."""
+    token = token_hex(8)
+    [rows] = yield [Query(_LATER, (queue, since, max(limit, 0), token, worker, lease))]
+    return [_claim(queue, token, row) for row in sorted(rows, key=lambda row: row[0])]
 
 
 def _by_priority(row: Row) -> tuple[int, int]:

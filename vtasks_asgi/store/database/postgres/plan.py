@@ -24,15 +24,15 @@ class Query:
 
     text: str
     values: Sequence[Any] = ()
-    #: It asks for a few rows through an index, whatever the planner may think; see ``_TUNE``.
+    #: It asks for a few rows through an index, whatever the planner may think; see ``TUNE``.
     tuned: bool = True
 
 
 type Step = Sequence[Query]
 
-# Statistics taken while a queue was short would have the planner sort a million rows, until the
+#: Statistics taken while a queue was short would have the planner sort a million rows, until the
 # table is analysed again. Only for the transaction, so not where that is the caller's.
-_TUNE = Query(
+TUNE = Query(
     "SELECT "
     + ", ".join(
         f"set_config('{name}', '{value}', true)"
@@ -50,7 +50,7 @@ _TUNE = Query(
 
 
 def _tuned(step: Step) -> Step:
-    return [_TUNE, *step] if any(query.tuned for query in step) else step
+    return [TUNE, *step] if any(query.tuned for query in step) else step
 
 
 async def run[T](connection: AsyncConnection, plan: Plan[T], *, prepare: bool) -> T:

@@ -5,6 +5,7 @@ leases, which also serves a synchronous push made on the loop itself.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
@@ -28,9 +29,11 @@ from vtasks_asgi.store.base import (
 )
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.doorbell import Doorbell
+from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
 from vtasks_asgi.store.database.postgres import claim, control, inspect, push, settle
 from vtasks_asgi.store.database.postgres.bell import Listener, Ringer
+from vtasks_asgi.store.database.postgres.connections import mapped_errors
 from vtasks_asgi.store.database.postgres.plan import Plan
 from vtasks_asgi.store.database.postgres.pool import POOL_SIZE
 from vtasks_asgi.store.database.postgres.runner import Runner
@@ -56,6 +59,7 @@ class PostgresStore:
         self._ringer = Ringer()
         self._listener: Listener | None = None
         self._heard: dict[str, int] = {}
+        self._paces: defaultdict[str, Paces] = defaultdict(Paces)
         # Apart, for a unique key may have to wait for the end of somebody's transaction.
         self._pushes = GroupCommit(self._push_group)
         self._unique_pushes = GroupCommit(self._push_group)
@@ -115,7 +119,8 @@ class PostgresStore:
 
     def _ours(self) -> bool:
         connection = connections[self._alias]
-        return not connection.in_atomic_block and connection.get_autocommit()
+        with mapped_errors():  # it connects, if it has not yet
+            return not connection.in_atomic_block and connection.get_autocommit()
 
     def _announce(self, queues: Collection[str]) -> None:
         """After the caller's commit."""
@@ -141,7 +146,21 @@ class PostgresStore:
 
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
         self._heard[queue] = self._doorbell.listen(queue)
-        return await self._runner.run(lambda: claim.claim(queue, limit, worker=worker, lease=lease))
+        paces = self._paces[queue]
+        if paces.ready.begin():
+            claimed = await self._runner.run(
+                lambda: claim.claim(queue, limit, worker=worker, lease=lease)
+            )
+            if paces.ready.end():
+                first = await self._runner.run(lambda: claim.first(queue, paces.first))
+                paces.first = min(first, *(each.handle for each in claimed.claims), first)
+            return claimed
+        claims = await self._runner.run(
+            lambda: claim.claim_later(queue, limit, since=paces.first, worker=worker, lease=lease)
+        )
+        if claims:
+            paces.first = claims[-1].handle
+        return Claimed(claims, paces.ready.pause)
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
         return self._runner.run_in_thread(lambda: claim.extend(claims, lease=lease))
@@ -155,9 +174,14 @@ class PostgresStore:
         return settled
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
-        return await self._runner.run(
+        pace = self._paces[queue].expired
+        if not pace.begin():
+            return []
+        claims = await self._runner.run(
             lambda: claim.reclaim(queue, limit, worker=worker, lease=lease)
         )
+        pace.end()
+        return claims
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
         self._runner.require_open()

@@ -46,7 +46,7 @@ if #taken == 0 then
 end
 
 local head = ARGV[3] .. stamp .. struct.pack('>H', #ARGV[4]) .. ARGV[4]
-local expiry = now + ARGV[2]
+local expiry = string.format('%.17g', now + ARGV[2]) -- once, and not for each message
 local ids, own, lease = {}, {}, {}
 for i = 1, #taken / 2 do
   local id = taken[2 * i - 1]

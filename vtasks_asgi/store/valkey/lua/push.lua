@@ -1,21 +1,23 @@
 #!lua
 -- Stores messages, each with a different id. Refused when the server is out of memory.
--- KEYS: t ready seq sched m u dead done cron idle
+-- KEYS: t ready seq sched m u dead done cron idle own
 -- ARGV: tick: '' or '<at> <schedule>'; n; n times id, body; and for each message that is not plain:
---   its index (from 1, ascending), priority, run_at or '', unique key or '', seconds to keep it or ''
--- Returns: index, holder ('' when the id is known) of each message that was not stored; 'late' when
---   the tick, or a later one, was recorded before, and then nothing is stored
+--   its index (from 1, ascending), priority, and each of these or '': run_at, unique key, seconds to
+--   keep it, seconds to debounce, seconds to do so at the longest
+-- Returns: for each message that was not stored its index, the holder of its key ('' when the id is
+--   known), and 1 when the holder took its body, else 0; or 'late' when the tick, or a later one,
+--   was recorded before: then nothing is stored
 -- Invariant: an id in t is in exactly one of ready, sched, lease, dead and done.
 -- INCLUDE: lib_unique
 local T, READY, SEQ, SCHED, M, U = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local DEAD, DONE, CRON, IDLE = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local DEAD, DONE, CRON, IDLE, OWN = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 
+local schedule, at
 if ARGV[1] ~= '' then
   local space = string.find(ARGV[1], ' ', 1, true)
-  local at, schedule = string.sub(ARGV[1], 1, space - 1), string.sub(ARGV[1], space + 1)
+  at, schedule = string.sub(ARGV[1], 1, space - 1), string.sub(ARGV[1], space + 1)
   local last = tonumber(redis.call('HGET', CRON, schedule) or '')
   if last and tonumber(at) <= last then return 'late' end
-  redis.call('HSET', CRON, schedule, at)
 end
 
 local time = redis.call('TIME')
@@ -27,52 +29,87 @@ for i = 1, n do ids[i] = ARGV[2 * i + 1] end
 local known = redis.call('HMGET', T, unpack(ids))
 local seq = redis.call('INCRBY', SEQ, n) - n
 
-local bodies, ready, sched, metas, refused, taken = {}, {}, {}, {}, {}, {}
+local bodies, ready, sched, metas, refused, taken, wake = {}, {}, {}, {}, {}, {}, false
+local count, plain = 0, 0 -- of what is in bodies and in ready: to count a table takes time
+
+local function put(list, first, second)
+  list[#list + 1] = first
+  list[#list + 1] = second
+end
+
+-- Write what was gathered. Should a key be of another type, which only strangers can do, then little
+-- is written before that is found out.
+local function flush()
+  if count == 0 then return end
+  if #metas > 0 then redis.call('HSET', M, unpack(metas)) end
+  if #sched > 0 then redis.call('ZADD', SCHED, unpack(sched)) end
+  if plain > 0 then redis.call('ZADD', READY, unpack(ready)) end
+  redis.call('HSET', T, unpack(bodies))
+  bodies, ready, sched, metas, wake = {}, {}, {}, {}, true
+  count, plain = 0, 0
+end
+
+-- Let the holder of a key take a body and wait anew, if no claim of it counts.
+local function merge(holder, key, body, wait, longest)
+  local old, meta = redis.call('HGET', T, holder), redis.call('HGET', M, holder)
+  if not old or not meta or #meta < 24 or redis.call('HEXISTS', OWN, holder) == 1 then return end
+  if redis.call('ZSCORE', DEAD, holder) or redis.call('ZSCORE', DONE, holder) then return end
+  local _, place, attempt, crashes = struct.unpack('>ddII', meta)
+  if attempt > 0 then return end
+  local due, pushed = now + wait, string.sub(old .. stamp, 1, 8)
+  if longest then due = math.min(due, struct.unpack('>d', pushed) + longest) end
+  redis.call('ZADD', SCHED, due, holder)
+  redis.call('ZREM', READY, holder)
+  redis.call('HSET', M, holder, struct.pack('>ddII', due, place, attempt, crashes) .. key)
+  redis.call('HSET', T, holder, pushed .. body)
+  wake = true
+  return true
+end
+
 local special = 2 * n + 3
 local index = tonumber(ARGV[special])
 for i = 1, n do
-  local id = ids[i]
-  local score, run_at, holder, meta = seq + i, nil, nil, nil
+  local id, body = ids[i], ARGV[2 * i + 2]
+  local place, run_at, holder, merged, meta = seq + i, nil, nil, nil, nil
   if i == index then
-    score = score - ARGV[special + 1] * 2 ^ 45
-    local given, unique, keep = ARGV[special + 2], ARGV[special + 3], ARGV[special + 4]
-    run_at = tonumber(given)
-    if unique ~= '' and not known[i] then
-      -- Those of this call are not in t yet.
-      holder = taken[unique] or take_key(U, T, DEAD, DONE, unique, id, now, tonumber(keep) or 0)
-      taken[unique] = holder or id
+    place = place - ARGV[special + 1] * 2 ^ 45
+    local key, keep = ARGV[special + 3], tonumber(ARGV[special + 4]) or 0
+    local wait, longest = tonumber(ARGV[special + 5]), tonumber(ARGV[special + 6])
+    run_at = wait and now + wait or tonumber(ARGV[special + 2])
+    if key ~= '' and not known[i] then
+      if taken[key] then flush() end -- the holder is of this call
+      taken[key] = true
+      holder = take_key(U, T, DEAD, DONE, key, id, now, keep)
+      if holder and wait then
+        merged = merge(holder, key, body, wait, longest)
+        if not merged then
+          holder = nil
+          redis.call('HSET', U, key, struct.pack('>d', now + keep) .. id)
+        end
+      end
     end
-    if run_at or unique ~= '' then
-      meta = struct.pack('>ddII', run_at or -math.huge, score, 0, 0) .. unique
+    if run_at or key ~= '' then
+      meta = struct.pack('>ddII', run_at or -math.huge, place, 0, 0) .. key
     end
-    special = special + 5
+    special = special + 7
     index = tonumber(ARGV[special])
   end
   if known[i] or holder then
-    refused[#refused + 1] = i
-    refused[#refused + 1] = holder or ''
+    put(refused, i, holder or '')
+    refused[#refused + 1] = merged and 1 or 0
   else
-    bodies[#bodies + 1] = id
-    bodies[#bodies + 1] = stamp .. ARGV[2 * i + 2]
+    bodies[count + 1], bodies[count + 2] = id, stamp .. body
+    count = count + 2
     if run_at and run_at > now then
-      sched[#sched + 1] = run_at
-      sched[#sched + 1] = id
+      put(sched, run_at, id)
     else
-      ready[#ready + 1] = score
-      ready[#ready + 1] = id
+      ready[plain + 1], ready[plain + 2] = place, id
+      plain = plain + 2
     end
-    if meta then
-      metas[#metas + 1] = id
-      metas[#metas + 1] = meta
-    end
+    if meta then put(metas, id, meta) end
   end
 end
-
-if #bodies > 0 then
-  redis.call('HSET', T, unpack(bodies))
-  if #ready > 0 then redis.call('ZADD', READY, unpack(ready)) end
-  if #sched > 0 then redis.call('ZADD', SCHED, unpack(sched)) end
-  if #metas > 0 then redis.call('HSET', M, unpack(metas)) end
-  if redis.call('DEL', IDLE) == 1 then redis.call('PUBLISH', IDLE, '') end
-end
+flush()
+if schedule then redis.call('HSET', CRON, schedule, at) end
+if wake and redis.call('DEL', IDLE) == 1 then redis.call('PUBLISH', IDLE, '') end
 return refused

@@ -23,11 +23,11 @@ local now = time[1] + time[2] / 1000000
 local stamp = struct.pack('>d', now)
 
 -- Every id, where its arguments begin, and what is known of its claim.
-local ids, places, at = {}, {}, 7
+local ids, places, at, total = {}, {}, 7, 0
 for kind, count in ipairs(COUNTS) do
   for _ = 1, count do
-    ids[#ids + 1] = ARGV[at]
-    places[#places + 1] = at
+    total = total + 1
+    ids[total], places[total] = ARGV[at], at
     at = at + WIDTHS[kind]
   end
 end
@@ -83,24 +83,28 @@ local WRITE = {
   end,
 }
 
-local position = 0
+local position, held, ends = 0, 0, 0
 for kind, count in ipairs(COUNTS) do
-  local write, ends = WRITE[kind], kind == 1 or kind == 2 or kind == 5
+  local write, over = WRITE[kind], kind == 1 or kind == 2 or kind == 5
   for _ = 1, count do
     position = position + 1
     local id, p = ids[position], places[position]
     local own = owns[position]
     if own and string.sub(own, 1, 16) == ARGV[p + 1] then
-      settled[#settled + 1] = id
+      held = held + 1
+      settled[held] = id
       local cut = write(id, p)
       if cut then cancelled[#cancelled + 1] = position end
-      if ends or cut then ended[#ended + 1] = id end
+      if over or cut then
+        ends = ends + 1
+        ended[ends] = id
+      end
     else
       lost[#lost + 1] = position
     end
   end
 end
-if #settled == 0 then return {lost, 0, cancelled} end
+if held == 0 then return {lost, 0, cancelled} end
 
 redis.call('HDEL', OWN, unpack(settled))
 redis.call('ZREM', LEASE, unpack(settled))
@@ -108,8 +112,8 @@ if #gone > 0 then
   redis.call('HDEL', T, unpack(gone))
   if redis.call('EXISTS', H) == 1 then redis.call('HDEL', H, unpack(gone)) end
 end
-if #ended > 0 and redis.call('EXISTS', M) == 1 then redis.call('HDEL', M, unpack(ended)) end
-if #ended > 0 and marks then redis.call('HDEL', C, unpack(ended)) end
+if ends > 0 and redis.call('EXISTS', M) == 1 then redis.call('HDEL', M, unpack(ended)) end
+if ends > 0 and marks then redis.call('HDEL', C, unpack(ended)) end
 if #fields > 0 then redis.call('HSET', F, unpack(fields)) end
 if #histories > 0 then redis.call('HSET', H, unpack(histories)) end
 if #expiries > 0 then redis.call('ZADD', DONE, unpack(expiries)) end
