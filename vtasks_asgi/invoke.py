@@ -5,7 +5,6 @@ import contextvars
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from traceback import format_exception
@@ -17,10 +16,11 @@ from django.tasks.signals import task_finished, task_started
 from vtasks_asgi import lanes, registry, results, signals
 from vtasks_asgi.core import outcome as outcomes
 from vtasks_asgi.core import retry
-from vtasks_asgi.core.envelope import Call, check_json, decode, pack
+from vtasks_asgi.core.envelope import Call, check_json, decode, pack, task_of
 from vtasks_asgi.core.errors import (
     MessageUndecodable,
     ResultUnserialisable,
+    TaskCancelled,
     WorkerLost,
 )
 from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, dump_history
@@ -154,20 +154,27 @@ class Invoker:
             self._events.finished(claim, known.name, outcome, self._now() - started_at)
         return outcome
 
+    def interruptible(self, claim: Claim) -> bool:
+        """Is it a coroutine? What runs in a thread has to look at ``context.cancelled`` itself."""
+        known = registry.find(task_of(claim.body))
+        return known is not None and known.is_async
+
     def rescue(self, claim: Claim) -> Outcome:
         """The outcome of a claim taken over from a worker that vanished."""
         attempts = outcomes.load_history(claim.history)
         lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or self._now())
         _blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
         attempts.append(lost)
-        name, own = "", None
-        with suppress(MessageUndecodable):
-            name = decode(claim.body).task
-            own = known.task.max_rescues if (known := registry.find(name)) else None
+        name = task_of(claim.body)
+        own = known.task.max_rescues if (known := registry.find(name)) else None
         rescues = self._max_rescues if own is None else own
         history = dump_history(attempts)
         outcome = retry.after_crash(
-            rescues, crashes=claim.crashes, history=history, random=random.random
+            rescues,
+            crashes=claim.crashes,
+            history=history,
+            random=random.random,
+            cancelled=claim.cancelled,
         )
         if isinstance(outcome, Dead):
             self._events.given_up(claim, name, outcome)
@@ -187,7 +194,9 @@ class Invoker:
         except BaseException as error:
             # The runtime cancels for reasons of its own; a task that cancels itself just fails.
             if isinstance(error, asyncio.CancelledError) and asked_to_end():
-                raise
+                if not run.claim.cancelled:
+                    raise
+                error = _cancelled(error)
             outcome = self._failure(run, error)
             # Told here, for Django logs the exception in flight.
             if isinstance(outcome, Dead) and signals.wanted(task_finished, failed=True):
@@ -230,6 +239,7 @@ class Invoker:
                 crashes=claim.crashes,
                 history=history,
                 random=random.random,
+                cancelled=claim.cancelled,
             )
         if isinstance(outcome, Dead):
             run.finish(State.DEAD, self._now())
@@ -240,6 +250,13 @@ def _arguments(run: _Run) -> list[Any]:
     if run.known.task.takes_context:
         return [TaskContext(task_result=run.result()), *run.call.args]
     return run.call.args
+
+
+def _cancelled(error: BaseException) -> TaskCancelled:
+    """What is recorded of a coroutine that was cancelled; its cause tells where it was."""
+    cancelled = TaskCancelled("it was cancelled while it ran")
+    cancelled.__cause__ = error
+    return cancelled
 
 
 def _blame(attempt: Attempt, error: BaseException) -> None:

@@ -58,6 +58,15 @@ class Families:
         self.reclaimed = CounterMetricFamily(
             "vtasks_reclaimed", "Runs taken over from workers that vanished.", labels=of_queue
         )
+        self.cancelled = CounterMetricFamily(
+            "vtasks_cancelled", "Runs in this process that were asked to end.", labels=of_queue
+        )
+        self.given_back = CounterMetricFamily(
+            "vtasks_given_back", "Claims put back because their task is paused.", labels=of_queue
+        )
+        self.paused = GaugeMetricFamily(
+            "vtasks_queue_paused", "1 while the queue is paused, else 0.", labels=of_queue
+        )
         self.depth = GaugeMetricFamily(
             "vtasks_queue_depth", "Messages ready and waiting.", labels=of_queue
         )
@@ -147,6 +156,8 @@ def _tell_queue(families: Families, name: str, queue: QueueCell) -> None:
     families.evicted.add_metric(label, queue.evicted)
     families.stale.add_metric(label, queue.stale)
     families.reclaimed.add_metric(label, queue.reclaimed)
+    families.cancelled.add_metric(label, queue.cancelled)
+    families.given_back.add_metric(label, queue.given_back)
     for reason, count in queue.dead.items():
         families.dead.add_metric([name, reason], count)
     if queue.depth is not None:
@@ -154,6 +165,7 @@ def _tell_queue(families: Families, name: str, queue: QueueCell) -> None:
         families.delayed.add_metric(label, queue.depth.delayed)
         families.kept.add_metric(label, queue.depth.dead)
         families.oldest.add_metric(label, queue.depth.oldest)
+        families.paused.add_metric(label, int(queue.depth.paused))
 
 
 def _tell_histogram(

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry, load_history
+from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Outcome, Release, Retry, load_history
 from vtasks_asgi.runtime.events import Listener
 from vtasks_asgi.store.base import Claim, Ticked
 
@@ -18,6 +18,8 @@ runtime = logging.getLogger("vtasks_asgi.runtime")
 
 #: Longest name or id shown.
 MAX_TEXT = 200
+
+_PAUSED = {True: "paused", False: "resumed"}
 
 
 class Logs(Listener):
@@ -65,6 +67,24 @@ class Logs(Listener):
     def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
         """A dead letter without a run: unreadable, or its workers vanished too often."""
         _log_dead_letter(outcome, _message(claim, task))
+
+    def cancelled(self, claims: Sequence[Claim]) -> None:
+        for queue, ids in _by_queue(claims).items():
+            runtime.info(
+                "%d running messages on queue %s were cancelled (first: %s)",
+                *(len(ids), queue, ids[0]),
+                extra=_many("cancelled", queue, ids),
+            )
+
+    def queue_paused(self, queue: str, paused: bool) -> None:
+        fields = {"vtasks_event": _PAUSED[paused], "vtasks_queue": clean(queue)}
+        does = "is paused: nothing of it begins" if paused else "goes on"
+        runtime.warning("Queue %s %s", clean(queue), does, extra=fields)
+
+    def task_paused(self, task: str, paused: bool) -> None:
+        fields = {"vtasks_event": _PAUSED[paused], "vtasks_task": clean(task)}
+        does = "is paused: its messages are given back" if paused else "goes on"
+        runtime.warning("Task %s %s", clean(task), does, extra=fields)
 
     def stale(self, claims: Sequence[Claim]) -> None:
         for queue, ids in _by_queue(claims).items():
@@ -160,6 +180,13 @@ def _log_retry(outcome: Retry, fields: dict[str, object]) -> None:
 
 
 def _log_dead_letter(outcome: Dead, fields: dict[str, object]) -> None:
+    if outcome.reason == CANCELLED:
+        attempt = fields["vtasks_attempt"]
+        fields |= {"vtasks_event": "dead_letter", "vtasks_reason": CANCELLED}
+        tasks.info(
+            "Task %s ended in attempt %d: cancelled", fields["vtasks_task"], attempt, extra=fields
+        )
+        return
     error, reason = _error(outcome.history), clean(outcome.reason)
     tasks.error(
         "Task %s given up on after attempt %d: %s (%s)",

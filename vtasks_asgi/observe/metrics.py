@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from vtasks_asgi.core.errors import VTasksError
 from vtasks_asgi.core.outcome import (
+    CANCELLED,
     EXHAUSTED,
     NOT_RETRYABLE,
     RESULT_UNSERIALISABLE,
@@ -33,12 +34,15 @@ from vtasks_asgi.observe.tally import (
 )
 from vtasks_asgi.runtime.events import Listener
 from vtasks_asgi.store.base import Claim, QueueStats, Ticked
+from vtasks_asgi.store.control import Cancellation
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 #: The values of the ``reason`` label; any other reason is counted as ``other``.
-REASONS = frozenset({EXHAUSTED, WORKER_LOST, UNDECODABLE, RESULT_UNSERIALISABLE, NOT_RETRYABLE})
+REASONS = frozenset(
+    {EXHAUSTED, WORKER_LOST, UNDECODABLE, RESULT_UNSERIALISABLE, NOT_RETRYABLE, CANCELLED}
+)
 
 #: Services are named by code, not by data; this is a fuse, not a setting.
 MAX_SERVICES = 64
@@ -134,6 +138,25 @@ class Metrics(Listener):
         with self._lock:
             return self._queues.setdefault(OTHER, QueueCell())
 
+    # -- operators
+
+    def cancelled(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            queue = self._queues.get(claim.queue) or self._other_queue()
+            with self._lock:
+                queue.cancelled += 1
+
+    def cancel_asked(self, cancellation: Cancellation) -> None:
+        for name, count in cancellation.buried.items():
+            queue = self._queues.get(name) or self._other_queue()
+            with self._lock:
+                queue.dead[CANCELLED] = queue.dead.get(CANCELLED, 0) + count
+
+    def given_back(self, task: str, queue: str, count: int) -> None:
+        cell = self._queues.get(queue) or self._other_queue()
+        with self._lock:
+            cell.given_back += count
+
     # -- leases and dead letters
 
     def stale(self, claims: Sequence[Claim]) -> None:
@@ -171,7 +194,7 @@ class Metrics(Listener):
             for name, seen in stats.items():
                 if cell := self._queues.get(name):
                     oldest = seen.oldest_ready or 0.0
-                    cell.depth = Depth(seen.ready, seen.delayed, seen.dead, oldest)
+                    cell.depth = Depth(seen.ready, seen.delayed, seen.dead, oldest, seen.paused)
 
     def loop_lag(self, seconds: float, culprit: str | None) -> None:
         with self._lock:

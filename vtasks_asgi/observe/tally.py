@@ -95,6 +95,7 @@ class Depth:
     delayed: int
     dead: int
     oldest: float
+    paused: bool = False
 
 
 @dataclass(slots=True)
@@ -108,6 +109,8 @@ class QueueCell:
     evicted: int = 0
     stale: int = 0
     reclaimed: int = 0
+    cancelled: int = 0
+    given_back: int = 0
     depth: Depth | None = None
 
     def copy(self) -> "QueueCell":
@@ -119,6 +122,8 @@ class QueueCell:
             self.evicted,
             self.stale,
             self.reclaimed,
+            self.cancelled,
+            self.given_back,
             self.depth,
         )
 

@@ -7,13 +7,11 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vtasks_asgi.core.clock import Clock
-from vtasks_asgi.core.envelope import decode
-from vtasks_asgi.core.errors import MessageUndecodable
+from vtasks_asgi.core.envelope import task_of
 from vtasks_asgi.core.outcome import Outcome, Release
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
@@ -28,6 +26,10 @@ class Invoke(Protocol):
     def context(self, base: contextvars.Context) -> contextvars.Context: ...
 
     async def __call__(self, claim: Claim) -> Outcome: ...
+
+    def interruptible(self, claim: Claim) -> bool:
+        """Does cancelling that coroutine end its task? Not where the task runs in a thread."""
+        ...
 
     def close(self) -> None:
         """Let go of threads and the like; what still runs may end."""
@@ -145,6 +147,22 @@ class Executions:
             if execution.task:
                 execution.task.cancel("the lease was lost")
 
+    def cancel(self, claims: Iterable[Claim]) -> None:
+        """Somebody asked for these to end: cancel what can be cancelled, tell the others.
+
+        What has not begun is given back, and ends thereby.
+        """
+        for claim in claims:
+            execution = self._in_hand.get((claim.id, claim.token))
+            if execution is None or execution.over or execution.claim.cancelled:
+                continue
+            execution.claim.cancelled = True
+            if execution.waiting:
+                execution.slots.give()
+                self._decide(execution, Release())
+            elif execution.task and self._invoke.interruptible(execution.claim):
+                execution.task.cancel("the task was cancelled")
+
     async def drain(self, budget: float) -> int:
         """Let what runs end within ``budget`` seconds, then release the rest; how many late."""
         await self._wait_for_tasks(budget)
@@ -168,6 +186,5 @@ class Executions:
             if not (execution.over or execution.waiting) and (
                 execution.task is current or execution.task is None
             ):
-                with suppress(MessageUndecodable):
-                    return decode(execution.claim.body).task
+                return task_of(execution.claim.body) or None
         return None

@@ -12,6 +12,7 @@ from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
+from vtasks_asgi.runtime.pauses import Pauses
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.suspects import SUSPECTED_AFTER, Suspects
@@ -34,6 +35,7 @@ class Fetcher:
         settler: Settler,
         suspects: Suspects,
         *,
+        pauses: Pauses,
         config: RuntimeConfig,
         events: Events,
         clock: Clock,
@@ -45,6 +47,7 @@ class Fetcher:
         self._executions = executions
         self._settler = settler
         self._suspects = suspects
+        self._pauses = pauses
         self._config = config
         self._events = events
         self._clock = clock
@@ -52,6 +55,7 @@ class Fetcher:
         self.last_round: dict[str, float] = {}
 
     async def run(self) -> None:
+        await self._pauses.wait_known()
         while True:
             await self.slots.wait_free()
             await self._settler.wait_room()
@@ -79,7 +83,7 @@ class Fetcher:
             if claimed.next_due is not None:
                 due = claimed.next_due
                 next_due = due if next_due is None else min(due, next_due)
-            await self._start(claimed.claims)
+            await self._start(self._pauses.sift(claimed.claims))
         return found, next_due
 
     async def _claim(self, queue: str) -> Claimed:

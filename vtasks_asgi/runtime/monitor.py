@@ -79,6 +79,7 @@ class Monitor(Listener):
             now - fetcher.last_round.get(queue, self._born),
             fetcher.slots.busy,
             stats.oldest_ready if stats else None,
+            stats is not None and stats.paused,
         )
 
     def _stalled(self, queues: dict[str, QueueHealth]) -> list[str]:

@@ -18,6 +18,7 @@ from vtasks_asgi.runtime.health import Health
 from vtasks_asgi.runtime.housekeeping import Housekeeper
 from vtasks_asgi.runtime.leases import Leases
 from vtasks_asgi.runtime.monitor import Monitor
+from vtasks_asgi.runtime.pauses import Pauses
 from vtasks_asgi.runtime.reclaim import Reclaimer
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
@@ -204,6 +205,7 @@ class Runtime:
         self, settler: Settler, executions: Executions, leases: Leases
     ) -> dict[str, Service]:
         suspects = Suspects(executions, self._clock)
+        pauses = Pauses(self.store, settler, events=self._events, clock=self._clock)
         fetchers = [
             Fetcher(
                 self.store,
@@ -212,6 +214,7 @@ class Runtime:
                 executions,
                 settler,
                 suspects,
+                pauses=pauses,
                 config=self.config,
                 events=self._events,
                 clock=self._clock,
@@ -227,7 +230,8 @@ class Runtime:
         consumers: dict[str, Service] = {
             f"fetch-{number}": fetcher.run for number, fetcher in enumerate(fetchers)
         }
-        consumers |= {"reclaim": reclaimer.run, "sample": keeper.sample, "prune": keeper.prune}
+        consumers |= {"reclaim": reclaimer.run, "pauses": pauses.run}
+        consumers |= {"sample": keeper.sample, "prune": keeper.prune}
         if self._cron is not None:
             consumers["cron"] = self._cron.run
         return consumers
