@@ -18,6 +18,7 @@ from django.tasks.signals import task_enqueued
 from vtasks_asgi import lanes, registry, results, signals, uniqueness
 from vtasks_asgi.backends import commit
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
+from vtasks_asgi.backends.cancelling import Cancelling
 from vtasks_asgi.backends.validate import check_function, check_routing, parameters
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.clock import Clock, SystemClock
@@ -37,7 +38,7 @@ DEFAULT_RESULT_TTL = 3600.0
 type Item = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
 
 
-class VTasksBackend(BaseTaskBackend):
+class VTasksBackend(Cancelling, BaseTaskBackend):
     """What the backends share. Subclasses provide ``make_store`` and name their OPTIONS."""
 
     task_class = VTask

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Outcome, Release, Retry, load_history
 from vtasks_asgi.runtime.events import Listener
 from vtasks_asgi.store.base import Claim, Ticked
+from vtasks_asgi.store.control import Cancellation
 
 tasks = logging.getLogger("vtasks_asgi.tasks")
 runtime = logging.getLogger("vtasks_asgi.runtime")
@@ -75,6 +76,10 @@ class Logs(Listener):
                 *(len(ids), queue, ids[0]),
                 extra=_many("cancelled", queue, ids),
             )
+
+    def cancel_asked(self, cancellation: Cancellation) -> None:
+        for queue, count in cancellation.evicted.items():
+            self.evicted(queue, count)
 
     def queue_paused(self, queue: str, paused: bool) -> None:
         fields = {"vtasks_event": _PAUSED[paused], "vtasks_queue": clean(queue)}

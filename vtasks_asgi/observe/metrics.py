@@ -151,6 +151,8 @@ class Metrics(Listener):
             queue = self._queues.get(name) or self._other_queue()
             with self._lock:
                 queue.dead[CANCELLED] = queue.dead.get(CANCELLED, 0) + count
+        for name, count in cancellation.evicted.items():
+            self.evicted(name, count)
 
     def given_back(self, task: str, queue: str, count: int) -> None:
         cell = self._queues.get(queue) or self._other_queue()

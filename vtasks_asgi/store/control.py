@@ -17,13 +17,16 @@ class Cancel(StrEnum):
 
     ``CANCELLED`` a message that waited: it is a dead letter now. ``ASKED`` one that runs, or whose
     worker has vanished: it is marked, and its holder learns of it. ``FINISHED`` a result or a dead
-    letter, which stays what it is. ``UNKNOWN`` nothing.
+    letter, which stays what it is. ``UNKNOWN`` nothing. The first two are true, the others false.
     """
 
     CANCELLED = "cancelled"
     ASKED = "asked"
     FINISHED = "finished"
     UNKNOWN = "unknown"
+
+    def __bool__(self) -> bool:
+        return self in (Cancel.CANCELLED, Cancel.ASKED)
 
 
 @dataclass(slots=True)
