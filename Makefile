@@ -40,7 +40,7 @@ format: .venv/.ready ## write the formatting and the safe lint fixes
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
-bench: .venv/.ready ## ours against the peer (ARGS="--help" lists the options)
+bench: .venv/.ready ## ours against others, on each store (ARGS="--help" lists the options)
 	@$(UV) sync --frozen --inexact --group bench
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 

@@ -1,1 +1,1 @@
-"""Speed and size against django-vtasks 3.2.0; ``python benchmarks/run.py --help``."""
+"""Speed and size against other task queues; ``python benchmarks/run.py --help``."""

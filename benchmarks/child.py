@@ -1,4 +1,4 @@
-"""A measured process: ``python -m benchmarks.child JOB PACKAGE PARAMS_AS_JSON``.
+"""A measured process: ``python -m benchmarks.child JOB PARAMS_AS_JSON``.
 
 It talks to the harness in JSON objects, one a line: on stdout events, on stdin orders.
 """
@@ -14,7 +14,7 @@ import django
 import uvloop
 
 from benchmarks.complaints import Complaints
-from benchmarks.sides.base import load
+from benchmarks.sides.base import current
 
 
 def say(event: str, **facts: Any) -> None:
@@ -24,9 +24,9 @@ def say(event: str, **facts: Any) -> None:
 
 
 def main() -> None:
-    job, package, params = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    job, params = sys.argv[1], json.loads(sys.argv[2])
     django.setup()
-    side = load(package)
+    side = current()
     work = import_module(f"benchmarks.jobs.{job}").main
     if inspect.iscoroutinefunction(work):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -2,40 +2,13 @@
 
 import sys
 import time
-from collections import defaultdict
-from dataclasses import dataclass, field
 
-from benchmarks.bench import Bench, WrongCount
+from benchmarks.bench import Bench
 from benchmarks.neighbours import Neighbours, calm
-from benchmarks.scenario import OURS, PEER, Sample, Scenario, Side, Target
-from benchmarks.stats import Spread, ratio, spread
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a scenario gave: samples by side, round by round, or why it failed."""
-
-    scenario: Scenario
-    samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))
-    failure: str | None = None
-
-    def values(self, side: Side, metric: str) -> list[float]:
-        return [sample[metric] for sample in self.samples[side.name]]
-
-    def spread(self, side: Side, metric: str) -> Spread | None:
-        values = self.values(side, metric)
-        return spread(values) if values else None
-
-    def ratio(self, side: Side, metric: str) -> Spread | None:
-        """``side`` over the peer, only when both measured every round, and not nothing."""
-        ours, theirs = self.values(side, metric), self.values(PEER, metric)
-        comparable = ours and len(ours) == len(theirs) and all(value > 0 for value in theirs)
-        return ratio(ours, theirs) if comparable else None
-
-    def judged(self, target: Target) -> float | None:
-        """The number ``target`` is about."""
-        found = (self.ratio if target.ratio else self.spread)(OURS, target.metric)
-        return found.median if found else None
+from benchmarks.outcome import Outcome
+from benchmarks.process import WrongCount
+from benchmarks.scenario import Sample, Scenario
+from benchmarks.side import Side
 
 
 async def run(
@@ -49,12 +22,15 @@ async def run(
 ) -> Outcome:
     """Measure ``sides`` in ``rounds``; wrong counts and time limits end the scenario.
 
-    ``patience`` is how many seconds to wait for a calm machine before each sample.
+    ``patience`` is how many seconds to wait for a calm machine before each sample. A side that is
+    not installed is left out, and the outcome says so.
     """
-    outcome = Outcome(scenario)
+    outcome = Outcome(bench.engine.name, scenario)
+    outcome.absent = {side.name: reason for side in sides if (reason := side.missing())}
+    there = [side for side in sides if side.name not in outcome.absent]
     sizes = scenario.smoke if smoke else scenario.sizes
     for number in range(rounds):
-        for side in sides if number % 2 == 0 else reversed(sides):
+        for side in there if number % 2 == 0 else reversed(there):
             await calm(patience)
             begin, neighbours = time.perf_counter(), Neighbours()
             try:
@@ -65,15 +41,18 @@ async def run(
                 return outcome
             sample["others"] = neighbours.share()
             outcome.samples[side.name].append(sample)
-            _progress(scenario, number, side, sample, time.perf_counter() - begin)
+            _progress(outcome, number, side, sample, time.perf_counter() - begin)
     return outcome
 
 
-def _progress(scenario: Scenario, number: int, side: Side, sample: Sample, took: float) -> None:
+def _progress(outcome: Outcome, number: int, side: Side, sample: Sample, took: float) -> None:
+    scenario = outcome.scenario
     numbers = ", ".join(
-        f"{sample[metric.name]:,.{metric.digits}f} {metric.unit}" for metric in scenario.metrics
+        f"{sample[metric.name]:,.{metric.digits}f} {metric.unit}"
+        for metric in scenario.metrics
+        if metric.name in sample
     )
     sys.stderr.write(
-        f"{scenario.name} round {number + 1} {side.name}: {numbers}"
+        f"{outcome.store} {scenario.name} round {number + 1} {side.name}: {numbers}"
         f" (took {took:.1f} s, others used {sample['others']:.0f} % of the machine)\n"
     )

@@ -2,14 +2,33 @@
 
 import os
 import platform
-import sqlite3
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("vtasks-asgi", "django-vtasks", "django", "asgiref", "orjson", "uvloop", "granian")
+PACKAGES = (
+    "vtasks-asgi",
+    "django-vtasks",
+    "celery",
+    "django-tasks-rq",
+    "saq",
+    "django-ox",
+    "dj-queue",
+    "django-tasks-db",
+    "procrastinate",
+    "django",
+    "asgiref",
+    "orjson",
+    "uvloop",
+    "granian",
+    "psycopg",
+    "redis",
+    "hiredis",
+    "django-vcache",
+)
 
 
-def describe(workdir: Path) -> dict[str, str]:
+def describe(workdir: Path, engines: Mapping[str, str] | None = None) -> dict[str, str]:
     """Processor, memory, kernel, versions, and the file system the databases are on."""
     facts = {
         "cpu": _field("/proc/cpuinfo", "model name") or platform.processor(),
@@ -20,9 +39,8 @@ def describe(workdir: Path) -> dict[str, str]:
         "scheduling": _scheduling(),
         "load at start": "{:.2f} {:.2f} {:.2f}".format(*os.getloadavg()),
         "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
     }
-    return facts | {name: _version(name) for name in PACKAGES}
+    return facts | dict(engines or {}) | {name: _version(name) for name in PACKAGES}
 
 
 def _scheduling() -> str:

@@ -2,21 +2,22 @@
 
 import asyncio
 import os
-import resource
 import time
 from pathlib import Path
+
+from benchmarks.processes import cpu
 
 
 class Neighbours:
     """Started when made; ``share`` once the measured processes have been waited for."""
 
     def __init__(self) -> None:
-        self._busy, self._own, self._begin = _busy(), _own(), time.monotonic()
+        self._busy, self._own, self._begin = _busy(), cpu(os.getpid()), time.monotonic()
 
     def share(self) -> float:
-        """Percent of all processor time since the start, our own and our children's left out."""
+        """Percent of all processor time since the start, without ours and our descendants'."""
         elapsed = (time.monotonic() - self._begin) * (os.cpu_count() or 1)
-        theirs = (_busy() - self._busy) - (_own() - self._own)
+        theirs = (_busy() - self._busy) - (cpu(os.getpid()) - self._own)
         return max(0.0, 100 * theirs / elapsed)
 
 
@@ -38,8 +39,3 @@ def _busy() -> float:
         return 0.0
     user, nice, system, _, _, irq, softirq, steal = map(int, fields)
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-
-def _own() -> float:
-    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in spent)

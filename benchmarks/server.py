@@ -7,11 +7,13 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import Bench, Process, SideLike
+from benchmarks.bench import Bench
+from benchmarks.process import Process
+from benchmarks.side import Side
 
+TARGET = "benchmarks.sides.asgi:application"
 FLAGS = ("--interface", "asgi", "--workers", "1", "--loop", "uvloop", "--no-ws")
 
 
@@ -58,12 +60,11 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def serving(bench: Bench, side: SideLike, database: Path) -> AsyncIterator[Server]:
+async def serving(bench: Bench, side: Side, place: str) -> AsyncIterator[Server]:
     """Granian with the side's application, answering already."""
     port = free_port()
-    target = f"benchmarks.sides.{side.package}.asgi:application"
     where = ("--host", "127.0.0.1", "--port", str(port), "--log-level", "warning")
-    process = await bench.spawn(("-m", "granian", *FLAGS, *where, target), side, database)
+    process = await bench.spawn(("-m", "granian", *FLAGS, *where, TARGET), side, place)
     server = Server(process, port)
     try:
         await server.ready("/", 30)

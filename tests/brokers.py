@@ -165,12 +165,17 @@ class ValkeyServer(Broker):
         if table == "deadletter":
             sets = {"dead": -1}
         with self.service.client(decode_responses=True) as client:
-            return [
-                {"uid": id, "queue": queue, "state": state}
-                for queue in client.smembers("vt:queues")
-                for name, state in sets.items()
-                for id in client.zrange(f"vt:{{{quote(queue, safe='')}}}:{name}", 0, -1)
-            ]
+            places = [(queue, name) for queue in client.smembers("vt:queues") for name in sets]
+            # In one transaction: what moves from one set to another meanwhile would be in none.
+            with client.pipeline(transaction=True) as look:
+                for queue, name in places:
+                    look.zrange(f"vt:{{{quote(queue, safe='')}}}:{name}", 0, -1)
+                found = look.execute()
+        return [
+            {"uid": id, "queue": queue, "state": sets[name]}
+            for (queue, name), ids in zip(places, found, strict=True)
+            for id in ids
+        ]
 
     def close(self) -> None:
         self.service.close()

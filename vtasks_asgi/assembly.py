@@ -9,11 +9,12 @@ from django.tasks.exceptions import InvalidTask, InvalidTaskBackend
 
 from vtasks_asgi import registry
 from vtasks_asgi.backends.base import VTasksBackend
+from vtasks_asgi.backends.validate import batch_problem
+from vtasks_asgi.batches import BatchInvoker
 from vtasks_asgi.conf import Options, options, time_zone
 from vtasks_asgi.core.clock import SystemClock
 from vtasks_asgi.core.schedule import Entry, ScheduleError, parse_entry
 from vtasks_asgi.exceptions import ConfigurationError
-from vtasks_asgi.invoke import Invoker
 from vtasks_asgi.observe.logs import Logs
 from vtasks_asgi.observe.metrics import Metrics
 from vtasks_asgi.runtime.config import PoolConfig, RuntimeConfig
@@ -47,13 +48,14 @@ def assemble(
         pools=_pools(settings, chosen, queues, concurrency or settings.concurrency),
         lease=settings.lease,
         drain_timeout=settings.drain_timeout,
+        batches=settings.batch_queues,
     )
     run_scheduler = settings.run_scheduler if scheduler is None else scheduler
     entries = schedule_entries(chosen) if run_scheduler else []
     listen(settings, config.queues)
     clock = SystemClock()
     store = chosen.make_store()
-    invoke = Invoker(
+    invoke = BatchInvoker(
         alias=chosen.alias,
         sender=type(chosen),
         worker=config.worker,
@@ -61,6 +63,7 @@ def assemble(
         result_ttl=chosen.result_ttl,
         max_rescues=settings.max_rescues,
         max_result=chosen.max_payload,
+        joint=chosen.joint(store),
     )
     cron = None
     if entries:
@@ -129,8 +132,13 @@ def schedule_entries(backend: VTasksBackend) -> list[Entry]:
 def batch_problems() -> Iterator[str]:
     """What is wrong with the tasks that batch queues name."""
     for queue, batch in options().batch_queues.items():
-        if batch.task is not None and registry.find(batch.task) is None:
-            yield f"the batch queue {queue!r} has the task {_unregistered(batch.task)}"
+        if batch.task is None:
+            continue
+        where = f"the batch queue {queue!r} has the task"
+        if (known := registry.find(batch.task)) is None:
+            yield f"{where} {_unregistered(batch.task)}"
+        elif problem := batch_problem(known.task):
+            yield f"{where} {batch.task!r}, but {problem}"
 
 
 def _unregistered(name: str) -> str:
@@ -157,12 +165,8 @@ def _pools(
     """One pool for the queues without slots of their own, and one for each that has some."""
     if wrong := list(batch_problems()):
         raise ConfigurationError(*wrong)
-    # Run one by one, messages meant for a batch would fail: a worker leaves their queues alone.
-    singly = [queue for queue in settings.queues if queue not in settings.batch_queues]
-    wanted = list(dict.fromkeys(queues)) if queues else singly
+    wanted = list(dict.fromkeys(queues or settings.queues))
     for queue in wanted:
-        if queue in settings.batch_queues:
-            raise ConfigurationError(f"no worker of this version runs the batch queue {queue!r}")
         if backend.queues and queue not in backend.queues:
             raise ConfigurationError(
                 f"queue {queue!r} is not one of backend {backend.alias!r}: add it to VTASKS_QUEUES"

@@ -34,6 +34,7 @@ class TaskOptions(TypedDict, total=False):
     remove_unique_on_complete: bool
     on_duplicate: Literal["reject", "existing"]
     on_commit: bool | None
+    transactional: bool
 
 
 class _Decorator(Protocol):

@@ -6,24 +6,25 @@ synchronous functions run in the caller's thread, and so in the caller's transac
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from django.tasks.exceptions import TaskResultDoesNotExist
 
 from vtasks_asgi import lanes, registry, results
+from vtasks_asgi.batches import BatchInvoker
 from vtasks_asgi.conf import options
-from vtasks_asgi.core.batch import Batch, BatchItem, batch_item, portions
-from vtasks_asgi.core.envelope import MAX_DECODED, Call, decode, encode
+from vtasks_asgi.core.batch import Batch
+from vtasks_asgi.core.envelope import task_of
 from vtasks_asgi.core.errors import MessageUndecodable
-from vtasks_asgi.core.message import new_id
-from vtasks_asgi.core.outcome import Done, Outcome, Release, Retry, dump_history, load_history
+from vtasks_asgi.core.outcome import Done, Outcome, Release, Retry
 from vtasks_asgi.crew import Crew
 from vtasks_asgi.exceptions import ConfigurationError
-from vtasks_asgi.invoke import Invoker
 from vtasks_asgi.results import AnyResult
+from vtasks_asgi.runtime.collect import groups
 from vtasks_asgi.runtime.events import hub
 from vtasks_asgi.store.base import Claim, FullStore, Record, Settlement, State
 
@@ -50,7 +51,7 @@ class _Caller(Crew):
         return await lanes.in_caller_thread(partial(lanes.fit_for_a_future, call))
 
 
-class _Invoker(Invoker):
+class _Invoker(BatchInvoker):
     """Keeps what tasks raise, and sends their functions to the caller's thread."""
 
     def __init__(self, **arguments: Any) -> None:
@@ -80,36 +81,35 @@ class Inline:
             result_ttl=backend.result_ttl,
             max_rescues=options().max_rescues,
             max_result=backend.max_payload,
+            joint=backend.joint(None),
             now=now,
         )
 
     async def run(self, claim: Claim) -> Ran:
         """Run one message and settle it. A KeyboardInterrupt leaves here, once settled."""
-        outcome, error = await self._outcome(claim)
-        return await self._settled(Ran(claim, outcome, error))
+        outcome = await _aside(self._invoke(claim))
+        [ran] = await self._settled([self._ran(claim, outcome)])
+        return ran
 
     async def run_batch(self, batch: Batch, claims: Sequence[Claim]) -> list[Ran]:
-        """Run the messages of a batch queue as few calls; all of a call share its outcome.
+        """Run the messages of a batch queue as its worker would.
 
         Raises:
             ConfigurationError: a task is not registered; all is as it was.
         """
-        ran, items = [], []
-        for claim in claims:
-            try:
-                items.append(batch_item(claim.id, claim.queue, decode(claim.body)))
-            except MessageUndecodable:
-                ran.append(await self.run(claim))
-        by_id = {claim.id: claim for claim in claims}
-        calls = list(portions(batch, items))
-        if unknown := [task for task, _ in calls if registry.find(task) is None]:
+        portions = batched(claims, batch.count)
+        calls = [group for portion in portions for group in await groups(batch, portion)]
+        names = [batch.task or task_of(group[0].body) for group in calls]
+        if unknown := [name for name in names if name and registry.find(name) is None]:
             await self._store.settle([Settlement(claim, Release()) for claim in claims])
             raise ConfigurationError(f"the task {unknown[0]!r} of a batch is not registered")
-        for task, portion in calls:
-            members = [by_id[item["id"]] for item in portion]
-            outcome, error = await self._outcome(self._joint_claim(task, portion, members))
-            shared = [Ran(claim, _share(outcome, claim), error) for claim in members]
-            ran += [await self._settled(each) for each in shared]
+        ran = []
+        for group in calls:
+            hand = _Hand()
+            rest = await _aside(self._invoke.batch(batch, group, hand))
+            ran += await self._settled(
+                [self._ran(claim, hand.outcomes.get(claim.id, rest)) for claim in group]
+            )
         return ran
 
     def result(self, ran: Ran) -> AnyResult | None:
@@ -136,35 +136,35 @@ class Inline:
         except TaskResultDoesNotExist as error:
             raise ConfigurationError(str(error)) from error
 
-    async def _outcome(self, claim: Claim) -> tuple[Outcome, BaseException | None]:
-        # A task of its own, so that what it sets in its context stays there.
-        context = contextvars.copy_context()
-        context.run(lanes.current_lane.set, lanes.CallersLane())
-        outcome = await asyncio.create_task(self._invoke(claim), context=context)
-        return outcome, self._invoke.errors.pop(claim.token, None)
+    def _ran(self, claim: Claim, outcome: Outcome) -> Ran:
+        return Ran(claim, outcome, self._invoke.errors.pop(claim.token, None))
 
-    async def _settled(self, ran: Ran) -> Ran:
-        await self._store.settle([Settlement(ran.claim, ran.outcome)])
-        if isinstance(ran.error, KeyboardInterrupt):
-            raise ran.error
+    async def _settled(self, ran: list[Ran]) -> list[Ran]:
+        await self._store.settle([Settlement(each.claim, each.outcome) for each in ran])
+        for each in ran:
+            if isinstance(each.error, KeyboardInterrupt):
+                raise each.error
         return ran
 
-    def _joint_claim(self, task: str, items: list[BatchItem], members: Sequence[Claim]) -> Claim:
-        call = Call(task, [items], {}, self._now())
-        attempt = max(claim.attempt for claim in members)
-        body = encode(call, max_size=MAX_DECODED)
-        return Claim(new_id(), members[0].queue, body, 0, token=new_id(), attempt=attempt)
+
+class _Hand:
+    """The claims of one batch: nobody takes one over here."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+
+    def holds(self, claim: Claim) -> bool:
+        return claim.id not in self.outcomes
+
+    def decide(self, claim: Claim, outcome: Outcome) -> None:
+        self.outcomes[claim.id] = outcome
 
 
-def _share(outcome: Outcome, claim: Claim) -> Outcome:
-    """A joint claim's outcome as that of one of its messages."""
-    if isinstance(outcome, Release):
-        return outcome
-    attempts = load_history(claim.history) + load_history(outcome.history)
-    history = dump_history(attempts)
-    if isinstance(outcome, Done):
-        return Done(history, None, outcome.ttl)
-    return replace(outcome, history=history)
+async def _aside[T](work: Coroutine[Any, Any, T]) -> T:
+    """In a task of its own, so that what it sets in its context stays there."""
+    context = contextvars.copy_context()
+    context.run(lanes.current_lane.set, lanes.CallersLane())
+    return await asyncio.create_task(work, context=context)
 
 
 __all__ = ["LEASE", "WORKER", "Inline", "Ran"]

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from traceback import format_exception
@@ -25,6 +25,7 @@ from vtasks_asgi.core.errors import (
 )
 from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, dump_history
 from vtasks_asgi.crew import Crew
+from vtasks_asgi.joint import Joint, Undone
 from vtasks_asgi.registry import Registered
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.supervise import asked_to_end
@@ -37,7 +38,7 @@ UNKNOWN_PAUSE = (10.0, 24 * 3600.0)
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """One attempt in progress, and the lazily built view Django has of it."""
 
     claim: Claim
@@ -71,6 +72,11 @@ class _Run:
                 object.__setattr__(self._result, "_return_value", self.value)
         return self._result
 
+    @property
+    def waited(self) -> float:
+        """Seconds from when it was due to its start."""
+        return self.attempts[-1].started_at - (self.claim.run_at or self.call.enqueued_at)
+
     def finish(self, state: State, at: float) -> None:
         self.state, self.finished_at, self._result = state, at, None
 
@@ -85,6 +91,7 @@ class Invoker:
         result_ttl: seconds results are kept unless task or message say otherwise.
         max_rescues: crashes a message survives unless its task says otherwise.
         max_result: bytes a return value may take, encoded.
+        joint: runs transactional tasks; None where the messages are in no database.
         now: the time, in epoch seconds.
     """
 
@@ -98,6 +105,7 @@ class Invoker:
         result_ttl: float,
         max_rescues: int,
         max_result: int,
+        joint: Joint | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._alias = alias
@@ -107,6 +115,7 @@ class Invoker:
         self._result_ttl = result_ttl
         self._max_rescues = max_rescues
         self._max_result = max_result
+        self._joint = joint or Joint(None)
         self._now = now
         self._lanes = lanes.Lanes()
         self._crew = Crew()
@@ -121,17 +130,33 @@ class Invoker:
 
     async def __call__(self, claim: Claim) -> Outcome:
         """Run the message once, in a ``context``, and say what became of it."""
+        return await self._in_lane(self._invoke(claim))
+
+    async def _in_lane[T](self, work: Awaitable[T]) -> T:
         lane = lanes.current_lane.get()
         try:
-            outcome = await self._invoke(claim, lane)
+            result = await work
             if lane.used:
                 await lane.clean()
         finally:
             self._lanes.give(lane)
+        return result
+
+    async def _invoke(self, claim: Claim) -> Outcome:
+        started_at = self._now()
+        run = self._prepare(claim, started_at)
+        if not isinstance(run, Run):
+            return run
+        self._events.started(claim, run.known.name, run.waited)
+        outcome: Outcome = Release()  # what the runtime makes of a run it cancels
+        try:
+            outcome = await self._attempt(run)
+        finally:
+            self._events.finished(claim, run.known.name, outcome, self._now() - started_at)
         return outcome
 
-    async def _invoke(self, claim: Claim, lane: lanes.Lane) -> Outcome:
-        started_at = self._now()
+    def _prepare(self, claim: Claim, started_at: float) -> Run | Dead | Release:
+        """The run this claim begins, or its outcome if it cannot be run."""
         attempts = outcomes.load_history(claim.history) if claim.history else []
         attempts.append(Attempt(self._worker, started_at))
         try:
@@ -145,14 +170,7 @@ class Invoker:
         if known is None:
             shortest, longest = UNKNOWN_PAUSE
             return Release(min(max(started_at - call.enqueued_at, shortest), longest))
-        run = _Run(claim, call, known, attempts, self._alias)
-        self._events.started(claim, known.name, started_at - (claim.run_at or call.enqueued_at))
-        outcome: Outcome = Release()  # what the runtime makes of a run it cancels
-        try:
-            outcome = await self._attempt(run, lane)
-        finally:
-            self._events.finished(claim, known.name, outcome, self._now() - started_at)
-        return outcome
+        return Run(claim, call, known, attempts, self._alias)
 
     def interruptible(self, claim: Claim) -> bool:
         """Is it a coroutine? What runs in a thread has to look at ``context.cancelled`` itself."""
@@ -180,7 +198,7 @@ class Invoker:
             self._events.given_up(claim, name, outcome)
         return outcome
 
-    async def _attempt(self, run: _Run, lane: lanes.Lane) -> Outcome:
+    async def _attempt(self, run: Run) -> Outcome:
         outcome: Outcome
         if signals.wanted(task_started):
             await signals.asend(task_started, self._sender, run.result)
@@ -188,25 +206,38 @@ class Invoker:
         try:
             if known.is_async:
                 value = await known.task.func(*_arguments(run), **kwargs)
+                outcome = self._success(run, value)
             else:
-                value = await self._crew.run(partial(known.task.func, *_arguments(run), **kwargs))
-            outcome = self._success(run, value)
+                call = partial(known.task.func, *_arguments(run), **kwargs)
+                outcome = await self._in_thread(run, call)
+        except Undone as undone:
+            return Release(undone.pause)
         except BaseException as error:
             # The runtime cancels for reasons of its own; a task that cancels itself just fails.
             if isinstance(error, asyncio.CancelledError) and asked_to_end():
                 if not run.claim.cancelled:
                     raise
                 error = _cancelled(error)
-            outcome = self._failure(run, error)
-            # Told here, for Django logs the exception in flight.
-            if isinstance(outcome, Dead) and signals.wanted(task_finished, failed=True):
-                await signals.asend(task_finished, self._sender, run.result)
+            outcome = await self._failed(run, error)
         else:
             if signals.wanted(task_finished):
                 await signals.asend(task_finished, self._sender, run.result)
         return outcome
 
-    def _success(self, run: _Run, value: Any) -> Done:
+    async def _failed(self, run: Run, error: BaseException) -> Outcome:
+        """Call this where the error is handled, for Django logs the exception in flight."""
+        outcome = self._failure(run, error)
+        if isinstance(outcome, Dead) and signals.wanted(task_finished, failed=True):
+            await signals.asend(task_finished, self._sender, run.result)
+        return outcome
+
+    async def _in_thread(self, run: Run, call: Callable[[], Any]) -> Done:
+        if not run.known.task.transactional:
+            return self._success(run, await self._crew.run(call))
+        together = partial(self._joint.run, run.claim, lambda: self._success(run, call()))
+        return await self._crew.run(together)
+
+    def _success(self, run: Run, value: Any) -> Done:
         ttl = run.call.result_ttl
         if ttl is None:
             own = run.known.task.result_ttl
@@ -217,7 +248,7 @@ class Invoker:
         run.finish(State.DONE, self._now())
         return Done(dump_history(run.attempts), run.packed, ttl)
 
-    def _pack(self, run: _Run, value: Any) -> bytes:
+    def _pack(self, run: Run, value: Any) -> bytes:
         what = f"the return value of {run.known.name}"
         try:
             check_json(value, what)
@@ -225,7 +256,7 @@ class Invoker:
         except (TypeError, ValueError) as error:  # among them PayloadTooLarge
             raise ResultUnserialisable(str(error)) from error
 
-    def _failure(self, run: _Run, error: BaseException) -> Outcome:
+    def _failure(self, run: Run, error: BaseException) -> Outcome:
         _blame(run.attempts[-1], error)
         history = dump_history(run.attempts)
         outcome: Outcome
@@ -246,7 +277,7 @@ class Invoker:
         return outcome
 
 
-def _arguments(run: _Run) -> list[Any]:
+def _arguments(run: Run) -> list[Any]:
     if run.known.task.takes_context:
         return [TaskContext(task_result=run.result()), *run.call.args]
     return run.call.args
@@ -269,4 +300,4 @@ def _blame(attempt: Attempt, error: BaseException) -> None:
     attempt.traceback = text.encode("utf-8", "replace").decode()
 
 
-__all__ = ["Invoker"]
+__all__ = ["Invoker", "Run"]

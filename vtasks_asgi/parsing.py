@@ -125,14 +125,15 @@ def batches(raw: Any) -> dict[str, Batch]:
 
 
 def _batch(where: str, options: Any) -> Batch:
-    _check_options(where, options, {"count": 100, "timeout": 5.0}, "task", "min_count")
+    _check_options(where, options, {"count": 100, "timeout": 5.0}, "task", "min_count", "split")
     number = partial(whole, least=1)
     count = _option(where, options, "count", number)
     timeout = _option(where, options, "timeout", partial(seconds, least=0.0))
     task = _option(where, options, "task", partial(optional, text))
     min_count = _option(where, options, "min_count", number, default=1)
+    split = _option(where, options, "split", flag, default=True)
     try:
-        return Batch(count, timeout, task, min_count)
+        return Batch(count, timeout, task, min_count, split)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 

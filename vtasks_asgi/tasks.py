@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from inspect import iscoroutinefunction
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -80,6 +81,8 @@ class VTask(_Task[P, R]):
         debounce_max: seconds after the first call at which it runs at the latest; default never.
         on_commit: whether a store that cannot join a transaction waits for its commit; default is
             True. Database backends join it, whatever this says.
+        transactional: what a synchronous task does in its backend's database and its end are one
+            transaction: however often it is run, its effects there come once.
     """
 
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
@@ -94,6 +97,7 @@ class VTask(_Task[P, R]):
     on_commit: bool | None = None
     debounce: float | None = None
     debounce_max: float | None = None
+    transactional: bool = False
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -211,6 +215,13 @@ def _validate(task: VTask[Any, Any]) -> None:
     ttl = task.result_ttl
     if ttl is not None and not (type(ttl) in (int, float) and 0 <= ttl < float("inf")):
         raise InvalidTask(f"{name}: result_ttl must be a number of seconds, 0 to keep no result")
+    if type(task.transactional) is not bool:
+        raise InvalidTask(f"{name}: transactional must be True or False")
+    if task.transactional and iscoroutinefunction(task.func):
+        raise InvalidTask(
+            f"{name}: only a synchronous function can be transactional, for Django has no"
+            " transactions in coroutines; write it with def"
+        )
     if problem := uniqueness.problem(task):
         raise InvalidTask(f"{name}: {problem}")
 

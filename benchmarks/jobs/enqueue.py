@@ -1,4 +1,4 @@
-"""Enqueue from an async view of the all-in-one application; see ``sides.views``.
+"""Enqueue from an async view of the side's application; ``sides.views`` has ``view`` and its query.
 
 The process ends without ceremony, so that the harness counts what was durable when awaited.
 """
@@ -17,8 +17,7 @@ from benchmarks.sides.base import Side
 
 async def main(side: Side, params: dict[str, Any]) -> None:
     app = side.wrap(get_asgi_application())
-    query = {name: params[name] for name in ("count", "coroutines", "warmup")}
     async with lifespan(app):
-        said = json.loads(await get(app, "/enqueue", urlencode(query)))
+        said = json.loads(await get(app, f"/{params['view']}", urlencode(params["query"])))
         say("result", **said)
         os._exit(0)

@@ -15,12 +15,11 @@ from django.core.asgi import get_asgi_application
 from benchmarks.inprocess import get, lifespan
 from benchmarks.sides.base import Side
 from benchmarks.sides.ledger import arrivals, ledger
-from benchmarks.sides.tasks import stamp
 
 
 async def main(side: Side, params: dict[str, Any]) -> dict[str, Any]:
     if not params["consume"]:
-        await _paced(params, lambda: stamp.aenqueue(time.monotonic_ns()))
+        await _paced(params, lambda: side.enqueue("stamp", time.monotonic_ns()))
         return {}
     arrived = ledger.reaches(params["count"])
     app = side.wrap(get_asgi_application())

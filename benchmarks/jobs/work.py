@@ -4,10 +4,12 @@ The time runs from before the worker is started, in a process with Django set up
 execution. Interpreter start-up and the drain at the end are left out.
 """
 
+import os
 import time
 from typing import Any
 
 from benchmarks.jobs.cpu import cpu_seconds
+from benchmarks.processes import memory, tree
 from benchmarks.sides.base import Side
 from benchmarks.sides.ledger import ledger
 
@@ -18,4 +20,12 @@ async def main(side: Side, params: dict[str, Any]) -> dict[str, Any]:
     async with side.worker(params["concurrency"]):
         await done.wait()
         cpu = cpu_seconds() - cpu
-    return ledger.counts() | {"seconds": ledger.last - begin, "cpu": cpu}
+        rss = _memory()
+    times = {"seconds": ledger.last - begin, "busy": ledger.last - ledger.first}
+    return ledger.counts() | times | {"cpu": cpu, "rss": rss}
+
+
+def _memory() -> float:
+    """MiB of the worker: of this process, unless the package has processes of its own."""
+    this, *others = tree(os.getpid())
+    return sum(memory(pid)["rss"] for pid in others or [this])

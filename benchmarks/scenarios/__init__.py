@@ -1,14 +1,11 @@
-"""All scenarios, in the order they are run and printed."""
+"""All scenarios by store, in the order they are run and printed."""
 
 from benchmarks.scenario import Scenario
-from benchmarks.scenarios import crowd, enqueue, http, latency, memory, process, wrapper
+from benchmarks.scenarios import mariadb, postgres, sqlite, valkey
 
-SCENARIOS: tuple[Scenario, ...] = (
-    process.SCENARIO,
-    *enqueue.SCENARIOS,
-    *latency.SCENARIOS,
-    http.SCENARIO,
-    wrapper.SCENARIO,
-    memory.SCENARIO,
-    crowd.SCENARIO,
-)
+SCENARIOS: dict[str, tuple[Scenario, ...]] = {
+    "sqlite": sqlite.SCENARIOS,
+    "valkey": valkey.SCENARIOS,
+    "postgres": postgres.SCENARIOS,
+    "mariadb": mariadb.SCENARIOS,
+}

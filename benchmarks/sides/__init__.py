@@ -1,1 +1,4 @@
-"""The packages compared: ``ours`` and ``peer`` differ, the rest is shared."""
+"""The packages compared: an adapter each, settings and a side; what they share stands beside."""
+
+#: Seconds that a task sleeps, if it does.
+NAP = 0.01

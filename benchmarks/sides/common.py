@@ -1,5 +1,6 @@
-"""Django settings both sides share; each side adds its apps and its task backend."""
+"""Django settings all sides share; each side adds its apps and its task backend."""
 
+import json
 import os
 
 DEBUG = False
@@ -10,18 +11,10 @@ MIDDLEWARE: list[str] = []
 ROOT_URLCONF = "benchmarks.sides.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ["BENCH_DATABASE"],
-        "CONN_MAX_AGE": None,
-        "OPTIONS": {
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-        },
-    }
-}
+#: The name of the engine, and where on it; see ``benchmarks.engines``.
+STORE = os.environ["BENCH_STORE"]
+BROKER = os.environ.get("BENCH_BROKER", "")
+DATABASES = {"default": json.loads(os.environ["BENCH_DATABASE"])}
 
 LOGGING = {
     "version": 1,
@@ -35,6 +28,8 @@ LOGGING = {
     "loggers": {"django": {"level": os.environ.get("BENCH_DJANGO_LOGS", "WARNING")}},
 }
 
+#: Whether results of tasks are kept, by packages that leave one the choice.
+RESULTS = os.environ.get("BENCH_RESULTS") != "off"
 #: What the embedded worker of the web server consumes, and how many tasks it runs at once.
 VTASKS_QUEUES = os.environ.get("BENCH_QUEUES", "default").split(",")
 VTASKS_CONCURRENCY = int(os.environ.get("BENCH_CONCURRENCY", "100"))

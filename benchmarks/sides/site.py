@@ -1,8 +1,14 @@
 """A full Django site on top of a side's settings: the apps and middleware of the template."""
 
+import os
+from importlib import import_module
 from typing import Any
 
-APPS = [
+_side = import_module(f"benchmarks.sides.{os.environ['BENCH_PACKAGE']}.settings")
+globals().update({name: value for name, value in vars(_side).items() if name.isupper()})
+
+INSTALLED_APPS = [
+    *_side.INSTALLED_APPS,
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -34,11 +40,11 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 STATIC_URL = "/static/"
-URLS = "benchmarks.sides.site_urls"
+ROOT_URLCONF = "benchmarks.sides.site_urls"
 
 #: Two schedules, one of which fires, as in the template.
-SCHEDULE = {
+VTASKS_SCHEDULE = {
     "heartbeat": {"task": "benchmarks.sides.tasks.beat", "schedule": 5},
     "nightly": {"task": "benchmarks.sides.tasks.beat", "schedule": "30 4 * * *"},
 }
-CONCURRENCY = 20
+VTASKS_CONCURRENCY = 20

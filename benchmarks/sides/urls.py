@@ -1,4 +1,4 @@
-"""Routes of both sides' sites."""
+"""Routes of the sides' sites."""
 
 from django.urls import path
 
@@ -9,4 +9,5 @@ urlpatterns = [
     path("counts", views.counts),
     path("stamp", views.send_stamp),
     path("enqueue", views.enqueue),
+    path("enqueue-many", views.enqueue_many),
 ]

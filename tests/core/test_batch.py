@@ -1,11 +1,12 @@
-"""Batches: what may be asked of one, and which calls run its items."""
+"""Batches: what may be asked of one, what its items show, and what its function may return."""
 
 from typing import Any
 
 import pytest
 
-from vtasks_asgi.core.batch import Batch, BatchItem, batch_item, portions
+from vtasks_asgi.core.batch import Batch, batch_item, shares
 from vtasks_asgi.core.envelope import Call
+from vtasks_asgi.core.errors import ResultUnserialisable
 
 
 @pytest.mark.parametrize(
@@ -28,36 +29,57 @@ def test_wrong_values_are_refused(wrong: dict[str, Any], error: str) -> None:
         Batch(**good | wrong)
 
 
-def items(*tasks: str) -> list[BatchItem]:
-    return [
-        batch_item(str(number), "q", Call(task, [number], {"n": number}, 0.0))
-        for number, task in enumerate(tasks)
-    ]
-
-
 def test_an_item_shows_the_call() -> None:
-    assert items("a.b") == [
-        {"id": "0", "task": "a.b", "args": [0], "kwargs": {"n": 0}, "queue_name": "q"}
-    ]
+    call = Call("a.b", [0], {"n": 0}, 0.0)
+    assert batch_item("id", "q", call, attempt=2) == {
+        "id": "id",
+        "task": "a.b",
+        "args": [0],
+        "kwargs": {"n": 0},
+        "queue_name": "q",
+        "attempt": 2,
+    }
 
 
-def calls(batch: Batch, *tasks: str) -> list[tuple[str, list[str]]]:
-    return [(task, [item["id"] for item in got]) for task, got in portions(batch, items(*tasks))]
+@pytest.mark.parametrize("returned", [None, 3, 2.5, True, "3 rows"], ids=repr)
+def test_what_tells_of_no_item_is_no_value_of_any(returned: Any) -> None:
+    assert shares(returned, ["a", "b"]) == [None, None]
 
 
-def test_each_task_gets_its_own_in_order() -> None:
-    found = calls(Batch(10, 5.0), "x.a", "x.b", "x.a")
-    assert found == [("x.a", ["0", "2"]), ("x.b", ["1"])]
+ERROR = ValueError("b is wrong")
 
 
-def test_a_task_of_the_queue_gets_all() -> None:
-    assert calls(Batch(10, 5.0, "x.all"), "x.a", "x.b") == [("x.all", ["0", "1"])]
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        ([1, ERROR], [1, ERROR]),
+        ((1, None), [1, None]),
+        ({"b": ERROR, "a": 1}, [1, ERROR]),
+        ({"b": 2}, [None, 2]),
+        ({}, [None, None]),
+    ],
+)
+def test_lists_and_mappings_tell_of_each(returned: Any, told: list[Any]) -> None:
+    assert shares(returned, ["a", "b"]) == told
 
 
-def test_no_call_gets_more_than_count() -> None:
-    found = calls(Batch(2, 5.0), "x.a", "x.a", "x.a")
-    assert found == [("x.a", ["0", "1"]), ("x.a", ["2"])]
+@pytest.mark.parametrize(
+    ("returned", "error"),
+    [
+        ([], "0 results for 2 items"),
+        ([1, 2, 3], "3 results for 2 items"),
+        ({"c": 1}, "a mapping with other keys"),
+        ({"a": 1, "c": 1}, "a mapping with other keys"),
+        ({1, 2}, "returned a set"),
+        ((n for n in range(2)), "returned a generator"),
+        (b"ab", "returned a bytes"),
+    ],
+    ids=repr,
+)
+def test_anything_else_is_a_mistake(returned: Any, error: str) -> None:
+    with pytest.raises(ResultUnserialisable, match=error):
+        shares(returned, ["a", "b"])
 
 
-def test_no_items_no_call() -> None:
-    assert calls(Batch(2, 5.0)) == []
+def test_no_items_have_no_shares() -> None:
+    assert shares(None, []) == shares([], []) == shares({}, []) == []

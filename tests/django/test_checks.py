@@ -102,6 +102,18 @@ def test_e001_the_task_of_a_batch_queue(change: Change) -> None:
     assert "did you mean 'tests.django.sample.add'" in text
 
 
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [("context_of", "takes a context"), ("waits_on_loop", "must take one argument")],
+)
+def test_e001_the_function_of_a_batch_queue(task: str, why: str, change: Change) -> None:
+    batch = {"count": 10, "timeout": 1.0, "task": f"tests.django.sample.{task}"}
+    change(VTASKS_BATCH_QUEUES={"b": batch})
+    text = only("E001")
+    assert f"'b' has the task 'tests.django.sample.{task}', but the function of" in text
+    assert why in text
+
+
 def test_e002_one_each(change: Change) -> None:
     bad = {"task": "a.b", "schedule": 60}
     good = {"task": sample.add.module_path, "schedule": 60, "args": [1]}

@@ -13,13 +13,14 @@ from vtasks_asgi.exceptions import ConfigurationError
 GOOD: dict[str, Any] = {"count": 100, "timeout": 5.0}
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"size": 5}, r" has the unknown option 'size'; use count, timeout, task, min_count"),
+    ({"size": 5}, r" has the unknown option 'size'; use count, timeout, task, min_count, split"),
     ({"count": None}, r"\['count'\] must be a whole number of at least 1"),
     ({"count": 0}, r"\['count'\] must be a whole number of at least 1"),
     ({"timeout": None}, r"\['timeout'\] must be a number of seconds"),
     ({"timeout": 0}, r": timeout must be a number of seconds above 0"),
     ({"task": 5}, r"\['task'\] must be a non-empty string"),
     ({"task": "load"}, r": task must be the dotted name"),
+    ({"split": "maybe"}, r"\['split'\] must be True or False"),
     ({"min_count": 0}, r"\['min_count'\] must be a whole number of at least 1"),
     ({"min_count": 101}, r": min_count must be at least 1 and at most count"),
 ]
@@ -54,6 +55,15 @@ def test_a_queue_may_say_itself_that_it_is_gathered(change: Change) -> None:
     change(VTASKS_QUEUES={"a": {}, "b": {"worker_concurrency": 2, "batch": GOOD | {"task": "x.y"}}})
     assert options().queues == {"a": None, "b": 2}
     assert options().batch_queues == {"b": Batch(100, 5.0, "x.y")}
+
+
+def test_environment_variables_may_name_them(
+    change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options.cache_clear()
+    monkeypatch.setenv("VTASKS_BATCH_QUEUES", '{"b": {"count": 2, "timeout": 1, "split": false}}')
+    assert options().batch_queues == {"b": Batch(2, 1.0, split=False)}
+    options.cache_clear()
 
 
 def test_a_batch_queue_may_have_slots_of_its_own(change: Change) -> None:

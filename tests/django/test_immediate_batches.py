@@ -11,6 +11,7 @@ from django.test import TestCase, override_settings
 from tests.django.conftest import Change
 from vtasks_asgi import task
 from vtasks_asgi.backends.immediate import ImmediateBackend
+from vtasks_asgi.batches import GIVE_UP_AFTER
 from vtasks_asgi.exceptions import ConfigurationError
 
 IMMEDIATE = {"default": {"BACKEND": "vtasks_asgi.backends.immediate.ImmediateBackend"}}
@@ -76,6 +77,7 @@ def test_a_batch_queue_gathers_what_is_enqueued() -> None:
             "args": [],
             "kwargs": {"number": 1},
             "queue_name": "gathered",
+            "attempt": 1,
         }
     ]
     assert CALLS == []
@@ -145,6 +147,39 @@ def test_a_failure_is_raised_after_all_have_run_and_is_everybodys_result() -> No
     good.refresh()
     assert good.status is TaskResultStatus.SUCCESSFUL
     assert backend().flush_batches() == []
+
+
+@task
+def picky(items: list[Any]) -> list[Any]:
+    """Refuses a batch with a 13 in it, and gives back what it accepts."""
+    found = [item["kwargs"]["number"] for item in items]
+    CALLS.append(("picky", items))
+    if 13 in found:
+        raise ValueError("13")
+    return found
+
+
+def test_only_the_culprit_of_a_batch_fails() -> None:
+    results = gather(picky, 12, 13, 14)
+    with pytest.raises(ValueError, match="13"):
+        backend().flush_batch("gathered")
+    for result in results:
+        result.refresh()
+    assert [str(result.status) for result in results] == ["SUCCESSFUL", "FAILED", "SUCCESSFUL"]
+    assert (results[0].return_value, results[2].return_value) == (12, 14)
+    assert [len(items) for _, items in CALLS] == [3, 2, 1, 1, 1]
+
+
+def test_what_a_worker_would_put_back_waits_for_the_next_flush(change: Change) -> None:
+    change(VTASKS_BATCH_QUEUES={"gathered": {"count": 100, "timeout": 5.0}})
+    results = gather(breaks, *range(GIVE_UP_AFTER + 2))
+    with pytest.raises(ValueError, match="broken"):
+        backend().flush_batch("gathered")
+    left = backend().pending_batches["gathered"]
+    assert [item["id"] for item in left] == [result.id for result in results[-2:]]
+    with pytest.raises(ValueError, match="broken"):
+        backend().flush_batch("gathered")
+    assert backend().pending_batches["gathered"] == []
 
 
 def test_nothing_to_flush_is_no_error() -> None:

@@ -73,12 +73,17 @@ def test_options_override_them(runtimes: list[Runtime], change: Change) -> None:
     assert runtime.config.worker == "me"
 
 
-def test_batch_queues_are_left_alone(runtimes: list[Runtime], change: Change) -> None:
-    change(VTASKS_BATCH_QUEUES={"b": {"count": 10, "timeout": 1.0}})
+def test_batch_queues_are_consumed_like_others(runtimes: list[Runtime], change: Change) -> None:
+    batch = {"count": 10, "timeout": 1.0}
+    change(
+        VTASKS_QUEUES={"default": {}, "own": {"worker_concurrency": 2, "batch": batch}},
+        VTASKS_BATCH_QUEUES={"b": batch},
+    )
     work()
-    assert runtimes[0].config.queues == ("default",)
-    with pytest.raises(CommandError, match="no worker of this version runs the batch queue 'b'"):
-        work("--queue", "b")
+    work("--queue=b")
+    assert runtimes[0].config.pools == (PoolConfig(("default", "b"), 20), PoolConfig(("own",), 2))
+    assert set(runtimes[0].config.batches) == {"own", "b"}
+    assert runtimes[1].config.pools == (PoolConfig(("b",), 20),)
 
 
 def test_a_batch_queue_of_a_task_nobody_knows_fails_the_start(

@@ -20,7 +20,7 @@ from tests.django.helpers import Ear, arows, embedded, rows, working
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.exceptions import StoreUnavailable
 from vtasks_asgi.runtime.active import current
-from vtasks_asgi.store.database.doorbell import Doorbell
+from vtasks_asgi.store.doorbell import Doorbell
 
 pytestmark = EACH_DATABASE
 

@@ -22,11 +22,19 @@ KILLS = 5
 CALLS: list[Any] = [["nap", [0.4]], ["doze", [0.4]]]
 
 
-def kill_repeatedly(it: Project, kills: int = KILLS) -> Verdict:
+def kill_repeatedly(
+    it: Project,
+    kills: int = KILLS,
+    *,
+    calls: list[Any] = CALLS,
+    queue: str = "default",
+    every: float = 0.03,
+    bound: float = BOUND,
+) -> Verdict:
     """A feed that never pauses, a worker that survives and one that does not."""
     it.worker()
     client = it.client()
-    client.do("feed", "f", CALLS, 0.03)
+    client.do("feed", "f", calls, every, queue=queue)
     faults: list[Fault] = []
     broken: list[str] = []
     victim = it.worker()
@@ -34,8 +42,8 @@ def kill_repeatedly(it: Project, kills: int = KILLS) -> Verdict:
         wait_for(partial(_works, it, victim), "work in flight")
         faults.append(victim.kill())
         victim = it.worker()
-    late = [_slowest_rescue(it, fault) for fault in faults]
-    broken += [f"{key} did not run again within {BOUND} s" for _, key in late if key]
+    late = [_slowest_rescue(it, fault, bound) for fault in faults]
+    broken += [f"{key} did not run again within {bound} s" for _, key in late if key]
     client.do("rest")
     verdict = it.verdict(*faults, silence=2 * LEASE, timeout=120, also=broken)  # see CRASH_PAUSE
     verdict.figures += f", the slowest second start {max(took for took, _ in late):.1f} s"
@@ -46,7 +54,7 @@ def _works(it: Project, process: Process) -> bool:
     return len(it.book().in_flight(process.pid)) >= 2
 
 
-def _slowest_rescue(it: Project, fault: Fault) -> tuple[float, str]:
+def _slowest_rescue(it: Project, fault: Fault, bound: float = BOUND) -> tuple[float, str]:
     """Seconds from the kill to the last second start of what it hit; a key that had none.
 
     A message hit for the second time waits longer on purpose (``core.retry.CRASH_PAUSE``).
@@ -59,8 +67,8 @@ def _slowest_rescue(it: Project, fault: Fault) -> tuple[float, str]:
         missing = sorted(key for key, after in starts.items() if not after)
         if not missing:
             return max((after[0] - fault.at for after in starts.values()), default=0.0), ""
-        if time.monotonic() > fault.at + BOUND:
-            return BOUND, missing[0]
+        if time.monotonic() > fault.at + bound:
+            return bound, missing[0]
         time.sleep(0.05)
 
 

@@ -17,11 +17,16 @@ NEIGHBOURS = 8
 
 
 def poison(it: Project, executions: int) -> Verdict:
-    """Whoever runs it dies and is started anew, until nothing is left to do."""
+    """A task that kills its process, and its neighbours."""
     client = it.client()
     client.do("enqueue", "poison", "poison")
     for number in range(NEIGHBOURS):
         client.do("enqueue", "nap" if number % 2 else "doze", f"neighbour.{number}", 0.02)
+    return survive(it, executions)
+
+
+def survive(it: Project, executions: int) -> Verdict:
+    """Whoever runs "poison" dies and is started anew, until nothing is left to do."""
     worker = it.worker(ready=False)
     faults: list[Fault] = []
 

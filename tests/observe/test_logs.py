@@ -229,8 +229,30 @@ def test_clean(text: str, shown: str) -> None:
     assert clean(text) == shown
 
 
+def test_a_batch_that_fails_is_told_and_a_single_message_by_its_own_line(
+    records: list[logging.LogRecord],
+) -> None:
+    tell = Events([Logs()])
+    for size, error in [(9, None), (1, ValueError(SECRET)), (9, ValueError(SECRET))]:
+        tell.batch_ended("default", TASK, size, 0.25, error)
+    [record] = records
+    assert record.levelname == "WARNING"
+    assert (
+        record.getMessage() == f"A batch of 9 messages for {TASK} failed with builtins.ValueError"
+    )
+    assert fields(record) == {
+        "event": "batch_failed",
+        "task": TASK,
+        "queue": "default",
+        "count": 9,
+        "seconds": 0.25,
+        "error": "builtins.ValueError",
+    }
+
+
 def test_every_field_is_documented(records: list[logging.LogRecord]) -> None:
     tell_everything(Events([Logs()]), TASK)
+    Events([Logs()]).batch_ended("default", TASK, 9, 0.25, ValueError())
     documented = set(re.findall(r"`vtasks_(\w+)`", DOCS.read_text()))
     for record in records:
         assert set(fields(record)) <= documented

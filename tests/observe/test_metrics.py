@@ -69,6 +69,9 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
         tell.started(claim(), TASK, 0.2)
         tell.finished(claim(), TASK, outcome, 0.05)
     tell.started(claim("mail"), TASK, -0.5)  # a clock stepped back: no negative wait
+    tell.batch_ended("default", TASK, 100, 0.5, None)
+    tell.batch_ended("default", TASK, 3, 0.25, ValueError())
+    tell.batch_ended("default", "hostile", 1, 0.1, None)
     tell.evicted("default", 4)
     tell.stale([claim(), claim(), claim("mail")])
     tell.reclaimed("mail", [claim("mail")])
@@ -101,6 +104,13 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
         ("vtasks_task_duration_seconds_bucket", of_task | {"le": "0.025"}, 0),
         ("vtasks_task_duration_seconds_bucket", of_task | {"le": "0.1"}, 5),
         ("vtasks_task_duration_seconds_bucket", of_task | {"le": "+Inf"}, 5),
+        ("vtasks_batch_size_count", of_task, 2),
+        ("vtasks_batch_size_sum", of_task, 103),
+        ("vtasks_batch_size_bucket", of_task | {"le": "5.0"}, 1),
+        ("vtasks_batch_size_bucket", of_task | {"le": "100.0"}, 2),
+        ("vtasks_batch_duration_seconds_sum", of_task, 0.75),
+        ("vtasks_batch_failures_total", of_task, 1),
+        ("vtasks_batch_size_count", {"task_name": "other", "queue": "default"}, 1),
         ("vtasks_active_tasks", default, 0),
         ("vtasks_active_tasks", mail, 1),
         ("vtasks_queue_latency_seconds_sum", default, pytest.approx(1.0)),

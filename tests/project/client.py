@@ -64,7 +64,11 @@ def letters(queue: str = "default") -> list[dict[str, Any]]:
 
 
 def feed(
-    prefix: str, calls: list[tuple[str, list[Any]]], every: float, stubborn: bool = False
+    prefix: str,
+    calls: list[tuple[str, list[Any]]],
+    every: float,
+    stubborn: bool = False,
+    queue: str = "default",
 ) -> None:
     """Enqueue the calls ``[task, arguments]`` in turn, one each ``every`` s, until ``rest``.
 
@@ -74,7 +78,7 @@ def feed(
     def step(number: int) -> None:
         task, args = calls[number % len(calls)]
         with suppress(*([StoreUnavailable] if stubborn else [])):
-            enqueue(task, f"{prefix}{number}", *args)
+            enqueue(task, f"{prefix}{number}", *args, queue=queue)
         _resting.wait(every)
 
     _start(step)

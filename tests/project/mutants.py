@@ -79,6 +79,21 @@ def careless() -> None:
     _replace(SQLiteStore, "settle", settled)
 
 
+def popping() -> None:
+    """Lets go of a batch's messages before its function has run."""
+    from vtasks_asgi.batches import BatchInvoker
+
+    ask = BatchInvoker._ask
+
+    async def asked(self: Any, call: Any, part: Any) -> Any:
+        for run in part:
+            call.hand.decide(run.claim, self._success(run, None))
+        await asyncio.sleep(0.05)  # for the settlement to be written
+        return await ask(self, call, part)
+
+    _replace(BatchInvoker, "_ask", asked)
+
+
 def forgiving() -> None:
     """Does not count the workers a message has killed."""
     from vtasks_asgi.store.database.sqlite import sql
@@ -119,6 +134,7 @@ _MUTANTS = {
         no_compare,
         impatient,
         careless,
+        popping,
         forgiving,
         dying,
         hasty,

@@ -2,13 +2,20 @@
 
 import asyncio
 import os
+import secrets
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
 from tests.ledger import Kind, Pen
-from tests.project.settings import FOLDER
+from tests.project.settings import BROKER_URL, FOLDER
 from vtasks_asgi import task
+from vtasks_asgi.core.batch import BatchItem
 
 if TYPE_CHECKING:
     from django.tasks import TaskContext
@@ -36,6 +43,17 @@ def doze(key: str, seconds: float = 0.0) -> int:
     with PEN.run(key):
         time.sleep(seconds)
     return os.getpid()
+
+
+if not BROKER_URL:  # elsewhere no task can be transactional
+
+    @task(transactional=True)
+    def stamp(key: str, seconds: float = 0.0) -> None:
+        """Leaves a row for each run of it that counts."""
+        with PEN.run(key):
+            name = f"{key}-{secrets.token_hex(4)}"
+            Session.objects.create(session_key=name, expire_date=timezone.now())
+            time.sleep(seconds)
 
 
 @task
@@ -79,6 +97,38 @@ async def poison(key: str) -> None:
     """Kills its process, as a crash in an extension module would."""
     with PEN.run(key):
         os._exit(9)
+
+
+@contextmanager
+def all_of(items: list[BatchItem]) -> Iterator[float]:
+    """Enclose the work of a batch: a run for each item; gives the longest of their times."""
+    with ExitStack() as runs:
+        for item in items:
+            runs.enter_context(PEN.run(item["args"][0]))
+        yield max(item["args"][1] for item in items)
+
+
+@task
+async def nap_many(items: list[BatchItem]) -> None:
+    """``nap`` for a batch."""
+    with all_of(items) as seconds:
+        await asyncio.sleep(seconds)
+
+
+@task
+def doze_many(items: list[BatchItem]) -> None:
+    """``doze`` for a batch."""
+    with all_of(items) as seconds:
+        time.sleep(seconds)
+
+
+@task
+async def poisoned_many(items: list[BatchItem]) -> None:
+    """A batch that kills its process when a message with the key "poison" is in it."""
+    with all_of(items) as seconds:
+        await asyncio.sleep(seconds)
+        if any(item["args"][0] == "poison" for item in items):
+            os._exit(9)
 
 
 @task

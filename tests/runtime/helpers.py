@@ -7,13 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.fakes import FakeClock, FaultyStore
+from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.envelope import Call, encode
 from vtasks_asgi.core.message import Message, new_id
-from vtasks_asgi.core.outcome import Done, Outcome, dump_history
+from vtasks_asgi.core.outcome import Done, Outcome, Release, dump_history
 from vtasks_asgi.core.retry import after_crash
 from vtasks_asgi.runtime.config import PoolConfig, RuntimeConfig
 from vtasks_asgi.runtime.events import Events, Listener
+from vtasks_asgi.runtime.execute import Hand
 from vtasks_asgi.runtime.runtime import Runtime
 from vtasks_asgi.store.base import Claim, Claimed, Record, Settled, Settlement
 from vtasks_asgi.store.memory import MemoryStore
@@ -84,10 +86,14 @@ async def _at_once(claim: Claim) -> Outcome:
 
 
 class Script:
-    """Stands where ``vtasks_asgi.invoke`` does: runs ``work`` for every claim, and keeps count."""
+    """Stands where ``vtasks_asgi.invoke`` does: runs ``work`` for every claim, and keeps count.
+
+    A batch is ``work`` for each of its claims in turn; ``batches`` are those begun.
+    """
 
     def __init__(self, work: Work = _at_once) -> None:
         self.work = work
+        self.batches: list[list[Claim]] = []
         self.began: list[Claim] = []
         self.ended: list[Claim] = []
         self.most = 0
@@ -113,6 +119,17 @@ class Script:
         finally:
             self.ended.append(claim)
             self._changes.tell()
+
+    async def batch(self, batch: Batch, claims: Sequence[Claim], hand: Hand) -> Outcome:
+        self.batches.append(list(claims))
+        for claim in claims:
+            if hand.holds(claim):
+                hand.decide(claim, await self(claim))
+        return Release()
+
+    async def until_batches(self, count: int = 1) -> None:
+        """Until so many batches have begun."""
+        await self._changes.until(lambda: len(self.batches) >= count)
 
     @property
     def running(self) -> int:

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 import pytest
 
 from tests.runtime.helpers import DONE, NOTHING, QUEUE, Gated, Scene, Work, configured, turns
+from vtasks_asgi.core.batch import Batch
+from vtasks_asgi.core.envelope import Call, encode
 from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry
 from vtasks_asgi.runtime import execute
 from vtasks_asgi.runtime.config import PoolConfig
@@ -286,3 +288,30 @@ async def test_the_culprit_is_the_task_now_on_the_loop() -> None:
     await scene.script.until_ended()
     assert seen == ["a.task", "a.task"]
     assert hand.executions.culprit() is None
+
+
+async def test_what_is_only_kept_is_no_culprit_and_does_not_run() -> None:
+    hand = Hand(Scene())
+    hand.executions.keep([Claim("kept", QUEUE, encode(Call("a.task", [], {}, 0.0)), 0, "t", 1)])
+    assert hand.executions.culprit() is None
+    assert (hand.executions.running, hand.slots.busy) == (0, 0)
+
+
+async def test_only_what_is_kept_can_be_let_go() -> None:
+    hand = Hand(Scene(Gated()))
+    running, kept = hand.start("running"), Claim("kept", QUEUE, b"", 0, "t", 1)
+    hand.executions.keep([kept])
+    for _ in range(2):
+        hand.executions.let_go([running, kept, Claim("unknown", QUEUE, b"", 0, "t", 1)])
+    assert hand.settler.pending == 1
+    assert not hand.executions.holds(kept)
+    assert hand.executions.holds(running)
+
+
+async def test_a_batch_of_which_nothing_is_left_takes_no_slot() -> None:
+    hand = Hand(Scene())
+    kept = [Claim("kept", QUEUE, b"", 0, "t", 1)]
+    hand.executions.keep(kept)
+    hand.executions.lose(kept)
+    assert hand.executions.begin_batch(Batch(5, 1.0), kept, hand.slots) is None
+    assert hand.slots.busy == 0

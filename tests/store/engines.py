@@ -36,6 +36,8 @@ class Engine(ABC):
     #: The pytest fixture that makes the storage exist, and what it gave.
     fixture: str | None = None
     service: Any = None
+    #: Django's alias of the database that the storage is in, None when it is in none.
+    alias: str | None = None
 
     def __init__(self) -> None:
         self._made: list[FullStore] = []
@@ -104,6 +106,7 @@ class SQLite(Engine):
     """Django's default database, as ``tests.settings`` has it."""
 
     fixture = "migrated"
+    alias = "default"
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +133,7 @@ class Postgres(Engine):
         still.set_to(FakeClock().now())
 
     def make(self, *, dead_letter_cap: int = 1000) -> FullStore:
-        return PostgresStore(self.alias, dead_letter_cap=dead_letter_cap)
+        return PostgresStore(self.alias or "", dead_letter_cap=dead_letter_cap)
 
     async def advance(self, seconds: float) -> None:
         await asyncio.to_thread(still.advance, seconds)
@@ -212,6 +215,7 @@ class MariaDB(Engine):
     """A server of the session's, whose clock stands still for every connection."""
 
     fixture = "mariadb_database"
+    alias = "mariadb"
 
     def empty(self) -> None:
         self._options["init_command"] = f"SET timestamp = {FakeClock().now()}"

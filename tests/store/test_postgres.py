@@ -5,6 +5,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -12,6 +14,7 @@ import pytest
 from django.db import connections, transaction
 
 from tests.database import empty_tables
+from tests.processes import wait_for
 from tests.services.postgres import Postgres
 from tests.store.helpers import (
     DEAD,
@@ -31,7 +34,7 @@ from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.core.outcome import Dead
 from vtasks_asgi.postgres import async_pool
-from vtasks_asgi.store.base import Receipt, State
+from vtasks_asgi.store.base import Receipt, Settlement, State
 from vtasks_asgi.store.database.postgres import bell
 from vtasks_asgi.store.database.postgres.store import PostgresStore
 
@@ -66,9 +69,10 @@ async def ask(server: Postgres, query: Any) -> list[tuple[Any, ...]]:
 # -- connections
 
 
-async def ours(server: Postgres) -> int:
-    [(count,)] = await ask(
-        server, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'vtasks_asgi'"
+def ours(server: Postgres) -> int:
+    [(count,)] = server.ask(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'vtasks_asgi' AND datname = current_database()",
     )
     assert isinstance(count, int)
     return count
@@ -84,9 +88,10 @@ async def test_a_process_opens_no_more_connections_than_it_says(
             await asyncio.gather(*(store.stats([QUEUE]) for _ in range(50)))
             await asyncio.to_thread(store.extend, claims, lease=9.0)
             # The pool is shared; the other two are one each a store.
-            assert await ours(postgres) <= 3 + 1 + 1 + 1
+            assert await asyncio.to_thread(ours, postgres) <= 3 + 1 + 1 + 1
     assert "at most 5 connections of this process (pool 3, leases 1" in caplog.text
-    assert await ours(postgres) == 0
+    gone = partial(wait_for, lambda: not ours(postgres), "the server's processes have ended")
+    await asyncio.to_thread(gone)
 
 
 async def test_the_pool_is_shared_with_code_of_the_same_loop() -> None:
@@ -338,3 +343,48 @@ async def test_a_push_in_a_loop_without_a_thread_is_stored() -> None:
         assert set(store.lookup_sync([first.id])) == {first.id}
         assert ids(await take(store)) == [first.id]
         assert await bury(store)
+
+
+# -- the way there and back
+
+
+async def test_more_than_the_sockets_take_at_once() -> None:
+    async with opened() as store:
+        bodies = [bytes([n]) * 2**20 for n in range(24)]
+        await store.push([Message(new_id(), QUEUE, body) for body in bodies])
+        assert [claim.body for claim in await take(store)] == bodies
+
+
+async def test_who_borrows_a_connection_may_discard_what_was_prepared() -> None:
+    async with opened(pool_size=1) as store:
+        await push(store)
+        await take(store)
+        async with async_pool(ALIAS).connection() as connection:
+            await connection.execute("DISCARD ALL")
+        await push(store)
+        assert len(await take(store)) == 1
+
+
+async def test_whoever_gives_up_waiting_leaves_nothing_behind(postgres: Postgres) -> None:
+    async with opened(pool_size=1) as store:
+        with psycopg.connect(postgres.url) as connection:
+            connection.execute("LOCK TABLE vtasks_message")
+            pushing = asyncio.create_task(store._push_group([message()]))
+            await asyncio.sleep(0.2)
+            pushing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await pushing
+        assert await take(store) == []
+
+
+async def test_an_error_of_one_statement_undoes_its_batch(postgres: Postgres) -> None:
+    async with opened() as store:
+        claim = await pushed_and_taken(store)
+        await ask(postgres, "ALTER TABLE vtasks_deadletter RENAME TO elsewhere")
+        try:
+            done, dead = Settlement(claim, DONE), Settlement(replace(claim, token="x"), DEAD)
+            with pytest.raises(StoreUnavailable):
+                await store.settle([done, dead])
+        finally:
+            await ask(postgres, "ALTER TABLE elsewhere RENAME TO vtasks_deadletter")
+        assert (await settle(store, claim)).lost == []

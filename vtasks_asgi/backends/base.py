@@ -16,16 +16,16 @@ from django.tasks.exceptions import TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 
 from vtasks_asgi import lanes, registry, results, signals, uniqueness
-from vtasks_asgi.backends import commit
+from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
 from vtasks_asgi.backends.cancelling import Cancelling
-from vtasks_asgi.backends.validate import check_function, check_routing, parameters
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
 from vtasks_asgi.core.message import DEFAULT_QUEUE, Message, new_id
 from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.exceptions import ConfigurationError
+from vtasks_asgi.joint import Joint
 from vtasks_asgi.results import AnyResult
 from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.runtime.cron import tick_id
@@ -46,9 +46,8 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
     supports_async_task = True
     supports_get_result = True
     supports_priority = True
-    #: One instance may serve every thread and context of the process.
-    shareable = True
-
+    shareable = True  # one instance may serve every thread and context of the process
+    transacts = False  # tasks may be transactional
     #: Keys of OPTIONS every backend knows; subclasses add theirs.
     option_names: frozenset[str] = frozenset({"RESULT_TTL", "MAX_PAYLOAD"})
 
@@ -105,6 +104,10 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         """Raise ConfigurationError if OPTIONS are wrong."""
         if self._wrong:
             raise ConfigurationError(*self._wrong)
+
+    def joint(self, store: object) -> Joint | None:
+        """How transactional tasks are run whose messages are in ``store``, if they can be."""
+        return None
 
     def joins(self, alias: str) -> bool:
         """Whether a push is part of the caller's transaction on this database.
@@ -207,13 +210,13 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
     def _prepared(
         self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any], now: float
     ) -> Prepared:
-        if "queue_name" in kwargs and "queue_name" not in parameters(task.func):
+        if "queue_name" in kwargs and "queue_name" not in validate.parameters(task.func):
             kwargs = dict(kwargs)
             task = task.using(queue_name=kwargs.pop("queue_name"))
-        check_routing(task, self.queues, self.alias)
-        call = Call(
-            task.module_path, list(args), dict(kwargs), now, getattr(task, "result_ttl", None)
-        )
+        validate.check_routing(task, self.queues, self.alias)
+        validate.check_batch(task)
+        ttl = getattr(task, "result_ttl", None)
+        call = Call(task.module_path, list(args), dict(kwargs), now, ttl)
         body = encode(call, max_size=self.max_payload)
         run_at = results.epoch(task.run_after)
         message = Message(new_id(now), task.queue_name, body, int(task.priority), run_at)
@@ -256,8 +259,10 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         Raises:
             InvalidTask: naming what is wrong.
         """
-        check_function(task.func, task.takes_context)
-        check_routing(task, self.queues, self.alias)
+        validate.check_function(task.func, task.takes_context)
+        validate.check_routing(task, self.queues, self.alias)
+        if not self.transacts:
+            validate.check_untransactional(task, self.alias)
 
     # -- looking
 

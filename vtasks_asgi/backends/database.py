@@ -12,7 +12,8 @@ from django.utils.connection import ConnectionDoesNotExist
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.conf import options
 from vtasks_asgi.exceptions import ConfigurationError
-from vtasks_asgi.store.base import FullStore
+from vtasks_asgi.joint import Joint
+from vtasks_asgi.store.base import FullStore, Joining
 
 #: Connections in the pool of a process, on PostgreSQL.
 DEFAULT_POOL_SIZE = 4
@@ -26,6 +27,7 @@ class DatabaseTaskBackend(VTasksBackend):
     ``OPTIONS["POOL_SIZE"]`` is how many connections the pool of a process may open (PostgreSQL).
     """
 
+    transacts = True
     option_names = VTasksBackend.option_names | {"DATABASE", "POOL_SIZE"}
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
@@ -38,6 +40,9 @@ class DatabaseTaskBackend(VTasksBackend):
         from vtasks_asgi.db.models import Message
 
         return str(self.options.get("DATABASE") or router.db_for_write(Message))
+
+    def joint(self, store: object) -> Joint:
+        return Joint(self.database, store if isinstance(store, Joining) else None)
 
     def joins(self, alias: str) -> bool:
         return alias == self.database

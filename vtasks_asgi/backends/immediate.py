@@ -18,6 +18,7 @@ from vtasks_asgi.backends.memory import MemoryTaskBackend
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.batch import BatchItem, batch_item
 from vtasks_asgi.core.envelope import Call, decode
+from vtasks_asgi.core.outcome import Release
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.inline import LEASE, WORKER, Inline
 from vtasks_asgi.results import AnyResult
@@ -65,11 +66,13 @@ class ImmediateBackend(MemoryTaskBackend):
     def flush_batch(self, queue_name: str) -> list[AnyResult]:
         """Run what was gathered for this queue, as its worker would, however little it is.
 
+        What the worker would put back without an attempt waits for the next flush.
+
         Returns:
             the result of each message.
 
         Raises:
-            Exception: what the first call that failed has raised; the others have run.
+            Exception: what the first message that failed has raised; the others have run.
             ConfigurationError: the queue's task is not registered.
         """
         return lanes.run_here(partial(self.aflush_batch, queue_name))
@@ -80,6 +83,8 @@ class ImmediateBackend(MemoryTaskBackend):
         claims = [claim for item in items if (claim := self._last_claim(item["id"]))]
         inline = self._inline()
         ran = await inline.run_batch(options().batch_queues[queue_name], claims) if claims else []
+        if waiting := {each.claim.id for each in ran if isinstance(each.outcome, Release)}:
+            self.memory.pending[queue_name] += [item for item in items if item["id"] in waiting]
         for each in ran:
             if each.error is not None:
                 raise each.error

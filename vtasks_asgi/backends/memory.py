@@ -17,6 +17,7 @@ from vtasks_asgi.conf import options
 from vtasks_asgi.core.clock import TravelClock
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.exceptions import ConfigurationError
+from vtasks_asgi.joint import Joint
 from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.store.base import Claim, FullStore, Receipt, State
 from vtasks_asgi.store.memory import MemoryStore, hand_out
@@ -95,6 +96,7 @@ class MemoryTaskBackend(VTasksBackend):
     """
 
     option_names = VTasksBackend.option_names | {"DATABASE"}
+    transacts = True
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
@@ -107,6 +109,10 @@ class MemoryTaskBackend(VTasksBackend):
     def database(self) -> str:
         """The alias of the database whose transactions count."""
         return str(self.options.get("DATABASE", DEFAULT_DB_ALIAS))
+
+    def joint(self, store: object) -> Joint:
+        """In a transaction of that database, which the memory can be no part of."""
+        return Joint(self.database)
 
     def joins(self, alias: str) -> bool:
         """As a queue in that database would."""

@@ -1,11 +1,11 @@
 """Batch queues: many messages of one queue, run by one call."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import batched
 from typing import Any, TypedDict
 
 from vtasks_asgi.core.envelope import Call
+from vtasks_asgi.core.errors import ResultUnserialisable
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Batch:
         timeout: seconds after which fewer than ``count`` run as well.
         task: the name of the task that gets them all; None gives each task its own.
         min_count: fewer than so many wait on after the ``timeout``.
+        split: a call that raises is repeated with each half of its messages, down to single ones.
 
     Raises:
         ValueError: naming what is wrong.
@@ -26,6 +27,7 @@ class Batch:
     timeout: float
     task: str | None = None
     min_count: int = 1
+    split: bool = True
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -39,27 +41,53 @@ class Batch:
 
 
 class BatchItem(TypedDict):
-    """One message as the function of a batch gets it; ``task`` is its own task's name."""
+    """One message as the function of a batch gets it.
+
+    ``task`` is its own task's name, ``attempt`` counts its runs, this one included.
+    """
 
     id: str
     task: str
     args: list[Any]
     kwargs: dict[str, Any]
     queue_name: str
+    attempt: int
 
 
-def batch_item(id: str, queue: str, call: Call) -> BatchItem:
+def batch_item(id: str, queue: str, call: Call, attempt: int = 1) -> BatchItem:
     """What a batch shows of one message."""
-    return BatchItem(id=id, task=call.task, args=call.args, kwargs=call.kwargs, queue_name=queue)
+    return BatchItem(
+        id=id,
+        task=call.task,
+        args=call.args,
+        kwargs=call.kwargs,
+        queue_name=queue,
+        attempt=attempt,
+    )
 
 
-def portions(batch: Batch, items: Iterable[BatchItem]) -> Iterator[tuple[str, list[BatchItem]]]:
-    """The calls that run these items: the task, and the list it gets.
+def shares(returned: Any, ids: Sequence[str]) -> list[Any]:
+    """What the function of a batch returned, as what became of each item: a value or an exception.
 
-    At most ``count`` items at a time, in order, and of each such portion one call a task.
+    A list or tuple tells of each item, in order; a mapping of those whose ids are its keys. None,
+    a number or a text tells of none: all are done, without a value.
+
+    Raises:
+        ResultUnserialisable: it is none of these.
     """
-    for portion in batched(items, batch.count):
-        groups: dict[str, list[BatchItem]] = {}
-        for item in portion:
-            groups.setdefault(batch.task or item["task"], []).append(item)
-        yield from groups.items()
+    if returned is None or isinstance(returned, bool | int | float | str):
+        return [None] * len(ids)
+    if isinstance(returned, Mapping):
+        if returned.keys() <= set(ids):
+            return [returned.get(id) for id in ids]
+        found = "a mapping with other keys than the ids of its items"
+    elif isinstance(returned, list | tuple):
+        if len(returned) == len(ids):
+            return list(returned)
+        found = f"{len(returned)} results for {len(ids)} items"
+    else:
+        found = f"a {type(returned).__qualname__}"
+    raise ResultUnserialisable(
+        f"the function of a batch returned {found}; return None, a list with one result for each"
+        " item, or a mapping of results by the items' ids"
+    )

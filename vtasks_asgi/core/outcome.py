@@ -29,11 +29,15 @@ class Attempt:
 
 @dataclass(slots=True)
 class Done:
-    """It returned. ``value`` is the packed return value; ``ttl`` 0 keeps no result."""
+    """It returned. ``value`` is the packed return value; ``ttl`` 0 keeps no result.
+
+    ``recorded``: it is settled already, in the task's own transaction.
+    """
 
     history: bytes
     value: bytes | None = None
     ttl: float = 0.0
+    recorded: bool = False
 
 
 @dataclass(slots=True)

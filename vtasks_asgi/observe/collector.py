@@ -37,6 +37,15 @@ class Families:
         self.duration = HistogramMetricFamily(
             "vtasks_task_duration_seconds", "Time a run took.", labels=of_task
         )
+        self.batch_size = HistogramMetricFamily(
+            "vtasks_batch_size", "Messages of one call of a batch's task.", labels=of_task
+        )
+        self.batch_duration = HistogramMetricFamily(
+            "vtasks_batch_duration_seconds", "Time such a call took.", labels=of_task
+        )
+        self.batch_failures = CounterMetricFamily(
+            "vtasks_batch_failures", "Such calls that raised.", labels=of_task
+        )
         self.active = GaugeMetricFamily(
             "vtasks_active_tasks", "Runs in progress in this process.", labels=of_queue
         )
@@ -152,6 +161,10 @@ def _tell_queue(families: Families, name: str, queue: QueueCell) -> None:
     retry = STATUSES.index("retry")
     families.active.add_metric(label, queue.active)
     _tell_histogram(families.latency, label, queue.waited)
+    for task, batch in queue.batches.items():
+        _tell_histogram(families.batch_size, [task, name], batch.sizes)
+        _tell_histogram(families.batch_duration, [task, name], batch.seconds)
+        families.batch_failures.add_metric([task, name], batch.failed)
     families.retries.add_metric(label, sum(c.outcomes[retry] for c in queue.tasks.values()))
     families.evicted.add_metric(label, queue.evicted)
     families.stale.add_metric(label, queue.stale)

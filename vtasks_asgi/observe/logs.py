@@ -65,6 +65,26 @@ class Logs(Listener):
             case Dead():
                 _log_dead_letter(outcome, fields)
 
+    def batch_ended(
+        self, queue: str, task: str, size: int, seconds: float, error: BaseException | None
+    ) -> None:
+        if error is None or size == 1:  # what becomes of a single message is told as such
+            return
+        name, kind = clean(task), type(error)
+        fields = {
+            "vtasks_event": "batch_failed",
+            "vtasks_task": name,
+            "vtasks_queue": clean(queue),
+            "vtasks_count": size,
+            "vtasks_seconds": round(seconds, 6),
+            "vtasks_error": clean(f"{kind.__module__}.{kind.__qualname__}"),
+        }
+        tasks.warning(
+            "A batch of %d messages for %s failed with %s",
+            *(size, name, fields["vtasks_error"]),
+            extra=fields,
+        )
+
     def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
         """A dead letter without a run: unreadable, or its workers vanished too often."""
         _log_dead_letter(outcome, _message(claim, task))

@@ -26,6 +26,7 @@ from vtasks_asgi.core.outcome import (
 from vtasks_asgi.observe.tally import (
     OTHER,
     STATUSES,
+    BatchCell,
     Depth,
     QueueCell,
     ScheduleCell,
@@ -118,6 +119,17 @@ class Metrics(Listener):
             cell.seconds.observe(seconds)
             if type(outcome) is Dead:
                 _count_dead_letter(queue, outcome)
+
+    def batch_ended(
+        self, queue: str, task: str, size: int, seconds: float, error: BaseException | None
+    ) -> None:
+        name = task if self._known_task(task) else OTHER
+        cells = (self._queues.get(queue) or self._other_queue()).batches
+        with self._lock:
+            cell = cells.setdefault(name, BatchCell())
+            cell.sizes.observe(size)
+            cell.seconds.observe(seconds)
+            cell.failed += error is not None
 
     def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
         """A dead letter without a run: unreadable, or its workers vanished too often."""

@@ -23,6 +23,7 @@ DURATION_BOUNDS = (
 )
 LATENCY_BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
 LATENESS_BOUNDS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 3600.0)
+SIZE_BOUNDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0)
 
 
 class Histogram:
@@ -88,6 +89,18 @@ class TaskCell:
 
 
 @dataclass(slots=True)
+class BatchCell:
+    """The calls of one task that were given batches of one queue."""
+
+    sizes: Histogram = field(default_factory=lambda: Histogram(SIZE_BOUNDS))
+    seconds: Histogram = field(default_factory=lambda: Histogram(DURATION_BOUNDS))
+    failed: int = 0
+
+    def copy(self) -> "BatchCell":
+        return BatchCell(self.sizes.copy(), self.seconds.copy(), self.failed)
+
+
+@dataclass(slots=True)
 class Depth:
     """One queue as last sampled; ``oldest`` is the age of the longest-waiting ready message."""
 
@@ -103,6 +116,7 @@ class QueueCell:
     """One queue. ``depth`` is None until the queue was sampled."""
 
     tasks: dict[str, TaskCell] = field(default_factory=dict)
+    batches: dict[str, BatchCell] = field(default_factory=dict)
     waited: Histogram = field(default_factory=lambda: Histogram(LATENCY_BOUNDS))
     active: int = 0
     dead: dict[str, int] = field(default_factory=dict)
@@ -116,6 +130,7 @@ class QueueCell:
     def copy(self) -> "QueueCell":
         return QueueCell(
             {name: cell.copy() for name, cell in self.tasks.items()},
+            {name: cell.copy() for name, cell in self.batches.items()},
             self.waited.copy(),
             self.active,
             self.dead.copy(),

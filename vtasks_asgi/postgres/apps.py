@@ -1,7 +1,5 @@
-"""The ancestor package's name for the app that holds the tables."""
+"""The ancestor package's name for the app that holds the tables: one app, under one label."""
 
 from vtasks_asgi.db.apps import DatabaseConfig
 
-
-class PostgresConfig(DatabaseConfig):
-    """The same app, of the same label."""
+__all__ = ["DatabaseConfig"]

@@ -1,6 +1,9 @@
 """What a runtime needs to know, decided before it is built. Times are in seconds."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vtasks_asgi.core.batch import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +16,10 @@ class PoolConfig:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeConfig:
-    """``poll`` bounds how long a fetcher sleeps without looking, whatever the doorbell does."""
+    """``poll`` bounds how long a consumer sleeps without looking, whatever the doorbell does.
+
+    ``batches`` are those of the pools' queues whose messages are run many at a time.
+    """
 
     worker: str
     pools: tuple[PoolConfig, ...]
@@ -23,6 +29,7 @@ class RuntimeConfig:
     reclaim_every: float = 1.0
     sample_every: float = 5.0
     prune_every: float = 60.0
+    batches: Mapping[str, Batch] = field(default_factory=dict)
 
     @property
     def queues(self) -> tuple[str, ...]:

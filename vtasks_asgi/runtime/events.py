@@ -34,6 +34,11 @@ class Listener:
     def finished(self, claim: Claim, task: str, outcome: Outcome, seconds: float) -> None:
         """A run ended; its settlement is on its way."""
 
+    def batch_ended(
+        self, queue: str, task: str, size: int, seconds: float, error: BaseException | None
+    ) -> None:
+        """A call of a batch's function with ``size`` messages returned, or raised ``error``."""
+
     def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
         """A message was dead-lettered without a run that chose so: undecodable, or worker lost, or
         cancelled when it was to wait again."""
@@ -142,6 +147,7 @@ class Events:
     claimed: Callable[[str, Sequence[Claim]], None]
     started: Callable[[Claim, str, float], None]
     finished: Callable[[Claim, str, Outcome, float], None]
+    batch_ended: Callable[[str, str, int, float, BaseException | None], None]
     given_up: Callable[[Claim, str, Dead], None]
     cancelled: Callable[[Sequence[Claim]], None]
     cancel_asked: Callable[[Cancellation], None]

@@ -1,18 +1,20 @@
-"""Claims in hand: started, run, and handed to the settler.
+"""Claims in hand: held, started, run, and handed to the settler.
 
-A claim is in hand from its start until its settlement is acknowledged; that is what leases renews.
+A claim is in hand from its start, or from when it was collected for a batch, until its settlement
+is acknowledged; that is what leases renews.
 """
 
 import asyncio
 import contextvars
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.envelope import task_of
-from vtasks_asgi.core.outcome import Outcome, Release
+from vtasks_asgi.core.outcome import Done, Outcome, Release
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.store.base import Claim, Settlement
@@ -20,12 +22,28 @@ from vtasks_asgi.store.base import Claim, Settlement
 logger = logging.getLogger("vtasks_asgi")
 
 
+class Hand(Protocol):
+    """What those who run a batch know of its claims."""
+
+    def holds(self, claim: Claim) -> bool:
+        """Is it still ours, and not decided?"""
+        ...
+
+    def decide(self, claim: Claim, outcome: Outcome) -> None:
+        """Settle it, if it is still ours."""
+        ...
+
+
 class Invoke(Protocol):
-    """Runs one claim: ``await`` the call in a ``context`` made for it."""
+    """Runs claims: ``await`` each call in a ``context`` made for it."""
 
     def context(self, base: contextvars.Context) -> contextvars.Context: ...
 
     async def __call__(self, claim: Claim) -> Outcome: ...
+
+    async def batch(self, batch: Batch, claims: Sequence[Claim], hand: Hand) -> Outcome:
+        """Run these by one call, each decided as soon as that is known; the outcome of the rest."""
+        ...
 
     def interruptible(self, claim: Claim) -> bool:
         """Does cancelling that coroutine end its task? Not where the task runs in a thread."""
@@ -46,15 +64,17 @@ class Execution:
     """One claim in hand.
 
     ``waiting`` until it is run; ``over`` once its outcome is decided, whatever the task still does.
+    ``group`` are those of the same call, itself included, if that is a batch's.
     """
 
     claim: Claim
-    slots: Slots
     held_since: float
     task: asyncio.Task[None] | None = None
+    slots: Slots | None = None
     waiting: bool = False
     over: bool = False
     lost: bool = False
+    group: "Sequence[Execution]" = ()
 
 
 class Executions:
@@ -80,77 +100,128 @@ class Executions:
 
     def start(self, claim: Claim, slots: Slots) -> None:
         """Run it now; a task that never awaits is over when this returns."""
-        slots.take()
-        execution = Execution(claim, slots, self._clock.monotonic())
+        execution = Execution(claim, self._clock.monotonic())
         self._in_hand[claim.id, claim.token] = execution
-        self._begin(execution)
+        slots.take()
+        self._run((execution,), self._invoke(claim), slots)
 
     def hold(self, claim: Claim, slots: Slots) -> Execution:
         """Take it in hand, slot and lease included, without running it yet."""
         slots.take()
-        execution = Execution(claim, slots, self._clock.monotonic(), waiting=True)
+        execution = Execution(claim, self._clock.monotonic(), slots=slots, waiting=True)
         self._in_hand[claim.id, claim.token] = execution
         return execution
 
     def begin(self, execution: Execution) -> None:
         """Run what was held, unless it was lost or released meanwhile."""
-        if not execution.over:
+        if execution.slots and not execution.over:
             execution.waiting = False
-            self._begin(execution)
+            self._run((execution,), self._invoke(execution.claim), execution.slots)
 
-    def _begin(self, execution: Execution) -> None:
+    def keep(self, claims: Iterable[Claim]) -> None:
+        """Take these in hand, without a slot, until ``begin_batch`` or ``let_go``."""
+        now = self._clock.monotonic()
+        for claim in claims:
+            self._in_hand[claim.id, claim.token] = Execution(claim, now, waiting=True)
+
+    def begin_batch(
+        self, batch: Batch, claims: Sequence[Claim], slots: Slots
+    ) -> asyncio.Task[None] | None:
+        """Run what is left of those kept, by one call in one slot; what runs now, if anything."""
+        group = [self._in_hand[claim.id, claim.token] for claim in claims if self.holds(claim)]
+        if not group:
+            return None
+        slots.take()
+        for execution in group:
+            execution.waiting, execution.group = False, group
+        work = self._invoke.batch(batch, [execution.claim for execution in group], self)
+        return self._run(group, work, slots)
+
+    def _run(
+        self, group: Sequence[Execution], work: Awaitable[Outcome], slots: Slots
+    ) -> asyncio.Task[None] | None:
         # Eager: 0.6 µs instead of 5 for a task that does not suspend.
         task: asyncio.Task[None] = asyncio.Task(
-            self._run(execution),
+            self._conclude(group, work, slots),
             loop=self._loop,
             eager_start=True,
             context=self._invoke.context(self._context),
         )
-        if not task.done():
+        if task.done():
+            return None
+        for execution in group:
             execution.task = task
+        return task
 
-    async def _run(self, execution: Execution) -> None:
+    async def _conclude(
+        self, group: Sequence[Execution], work: Awaitable[Outcome], slots: Slots
+    ) -> None:
         try:
-            outcome = await self._invoke(execution.claim)
+            outcome = await work
         except asyncio.CancelledError:
             outcome = Release()
         except (Exception, GeneratorExit):  # the latter closes coroutines that await it
-            logger.exception("Running message %s failed outside its task", execution.claim.id)
+            logger.exception("Running message %s failed outside its task", group[0].claim.id)
             outcome = Release(FAULT_PAUSE)
         finally:
-            execution.slots.give()
-        self._decide(execution, outcome)
+            slots.give()
+        for execution in group:
+            self._decide(execution, outcome)
+
+    def holds(self, claim: Claim) -> bool:
+        """Is it in hand, and not decided?"""
+        execution = self._in_hand.get((claim.id, claim.token))
+        return execution is not None and not execution.over
+
+    def decide(self, claim: Claim, outcome: Outcome) -> None:
+        """Settle one of a batch that runs, if it is in hand."""
+        if execution := self._in_hand.get((claim.id, claim.token)):
+            self._decide(execution, outcome)
 
     def _decide(self, execution: Execution, outcome: Outcome) -> None:
-        if not execution.over:
-            execution.over = True
+        if execution.over:
+            return
+        execution.over = True
+        if isinstance(outcome, Done) and outcome.recorded:
+            self.settled(execution.claim)
+        else:
             self._settler.put(Settlement(execution.claim, outcome))
 
-    def release(self, claims: Iterable[Claim]) -> None:
-        """Give back claims that were never started."""
+    def release(self, claims: Iterable[Claim], delay: float = 0.0) -> None:
+        """Give back claims that were never started, for ``delay`` seconds from now or later."""
         for claim in claims:
-            self._settler.put(Settlement(claim, Release()))
+            self._settler.put(Settlement(claim, Release(delay)))
+
+    def let_go(self, claims: Iterable[Claim]) -> None:
+        """Give back those that are held and were not started."""
+        for claim in claims:
+            execution = self._in_hand.get((claim.id, claim.token))
+            if execution is not None and execution.waiting:
+                self._decide(execution, Release())
 
     def settled(self, claim: Claim) -> None:
         """The store has answered for it."""
         self._in_hand.pop((claim.id, claim.token), None)
 
     def lose(self, claims: Iterable[Claim]) -> None:
-        """Somebody else holds these now: cancel what can be cancelled, settle none."""
+        """Somebody else holds these now: cancel what can be cancelled, settle none.
+
+        The call of a batch goes on for as long as anything of it is ours.
+        """
         for claim in claims:
             execution = self._in_hand.pop((claim.id, claim.token), None)
             if execution is None or execution.over:
                 continue
             execution.over = execution.lost = True
-            if execution.waiting:
+            if execution.waiting and execution.slots:
                 execution.slots.give()
-            if execution.task:
+            if execution.task and all(each.over for each in execution.group):
                 execution.task.cancel("the lease was lost")
 
     def cancel(self, claims: Iterable[Claim]) -> None:
         """Somebody asked for these to end: cancel what can be cancelled, tell the others.
 
-        What has not begun is given back, and ends thereby.
+        What has not begun is given back, and ends thereby. The call of a batch goes on.
         """
         for claim in claims:
             execution = self._in_hand.get((claim.id, claim.token))
@@ -158,9 +229,10 @@ class Executions:
                 continue
             execution.claim.cancelled = True
             if execution.waiting:
-                execution.slots.give()
+                if execution.slots:
+                    execution.slots.give()
                 self._decide(execution, Release())
-            elif execution.task and self._invoke.interruptible(execution.claim):
+            elif execution.task and not execution.group and self._invoke.interruptible(claim):
                 execution.task.cancel("the task was cancelled")
 
     async def drain(self, budget: float) -> int:
@@ -183,8 +255,8 @@ class Executions:
         """The task, by name, that occupies the loop at this moment; from any thread."""
         current: Any = asyncio.current_task(self._loop)
         for execution in self.in_hand():
-            if not (execution.over or execution.waiting) and (
-                execution.task is current or execution.task is None
-            ):
+            if execution.over or execution.waiting:
+                continue
+            if execution.task is current or execution.task is None:
                 return task_of(execution.claim.body) or None
         return None

@@ -1,17 +1,31 @@
 """Watches the runtime's parts and answers for all of them: is work being consumed?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events, Listener
-from vtasks_asgi.runtime.fetch import Fetcher
 from vtasks_asgi.runtime.health import Health, QueueHealth, Status
 from vtasks_asgi.runtime.housekeeping import Housekeeper
 from vtasks_asgi.runtime.leases import Leases
+from vtasks_asgi.runtime.slots import Slots
 
-#: A queue whose fetcher has free slots, yet completed no claim for so long, is stalled (seconds).
+#: A queue whose consumer has free slots, yet completed no claim for so long, is stalled (seconds).
 STALLED_AFTER = 15.0
+
+
+class Consumer(Protocol):
+    """Who claims from ``queues``, unless ``paused`` on purpose; the slots are for what runs."""
+
+    @property
+    def queues(self) -> Sequence[str]: ...
+    @property
+    def slots(self) -> Slots: ...
+    @property
+    def last_round(self) -> Mapping[str, float]: ...
+    @property
+    def paused(self) -> bool: ...
 
 
 class Monitor(Listener):
@@ -22,16 +36,16 @@ class Monitor(Listener):
         self._clock = clock
         self._born = clock.monotonic()
         self._failing: set[str] = set()
-        self._fetchers: Sequence[Fetcher] = ()
+        self._consumers: Sequence[Consumer] = ()
         self._leases: Leases | None = None
         self._keeper: Housekeeper | None = None
         self.stopped = False
         events.add(self)
 
-    def watch(self, fetchers: Sequence[Fetcher], leases: Leases, keeper: Housekeeper) -> None:
+    def watch(self, consumers: Sequence[Consumer], leases: Leases, keeper: Housekeeper) -> None:
         """These are the parts, now that they exist."""
         self._born = self._clock.monotonic()
-        self._fetchers, self._leases, self._keeper = fetchers, leases, keeper
+        self._consumers, self._leases, self._keeper = consumers, leases, keeper
 
     def service_failed(self, service: str, error: BaseException) -> None:
         self._failing.add(service)
@@ -45,9 +59,9 @@ class Monitor(Listener):
         """The snapshot of this moment."""
         now = self._clock.monotonic()
         queues = {
-            queue: self._queue(fetcher, queue, now)
-            for fetcher in self._fetchers
-            for queue in fetcher.queues
+            queue: self._queue(consumer, queue, now)
+            for consumer in self._consumers
+            for queue in consumer.queues
         }
         problems = sorted(f"{service}_failing" for service in self._failing)
         problems += sorted(f"{name}_stalled" for name in self._stalled(queues))
@@ -73,11 +87,11 @@ class Monitor(Listener):
             return Status.STARTING
         return Status.DEGRADED if problems else Status.OK
 
-    def _queue(self, fetcher: Fetcher, queue: str, now: float) -> QueueHealth:
+    def _queue(self, consumer: Consumer, queue: str, now: float) -> QueueHealth:
         stats = self._keeper.stats.get(queue) if self._keeper else None
         return QueueHealth(
-            now - fetcher.last_round.get(queue, self._born),
-            fetcher.slots.busy,
+            now - consumer.last_round.get(queue, self._born),
+            consumer.slots.busy,
             stats.oldest_ready if stats else None,
             stats is not None and stats.paused,
         )
@@ -85,7 +99,8 @@ class Monitor(Listener):
     def _stalled(self, queues: dict[str, QueueHealth]) -> list[str]:
         return [
             queue
-            for fetcher in self._fetchers
-            for queue in fetcher.queues
-            if fetcher.slots.free and (queues[queue].idle_for or 0) > STALLED_AFTER
+            for consumer in self._consumers
+            if consumer.slots.busy < consumer.slots.size and not consumer.paused
+            for queue in consumer.queues
+            if (queues[queue].idle_for or 0) > STALLED_AFTER
         ]

@@ -5,7 +5,6 @@ Looked up every second; while none is paused, a claim costs a test of an empty s
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.envelope import task_of
@@ -44,7 +43,7 @@ class Pauses:
         """Return when the first look is over: what was paused before must not begin."""
         await self._known.wait()
 
-    def sift(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+    def sift(self, claims: list[Claim]) -> list[Claim]:
         """Those that may begin; the others are given back, without using an attempt."""
         if not self._tasks:
             return claims

@@ -4,12 +4,13 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.core.outcome import Outcome
 from vtasks_asgi.runtime.active import current
+from vtasks_asgi.runtime.collect import Collector
 from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions, Invoke
@@ -193,7 +194,7 @@ class Runtime:
         )
         keepers: dict[str, Service] = {"settle": settler.run, "leases": leases.run}
         async with services(keepers, self._events):
-            async with services(self._consumers(settler, executions, leases), self._events):
+            async with services(self._services(settler, executions, leases), self._events):
                 await self._stopping.wait()
             late = await executions.drain(self.config.drain_timeout)
             if late:
@@ -201,37 +202,53 @@ class Runtime:
             if not await settler.flush(FLUSH_TIMEOUT):
                 logger.error("%d outcome(s) could not be written", settler.pending)
 
-    def _consumers(
+    def _services(
         self, settler: Settler, executions: Executions, leases: Leases
     ) -> dict[str, Service]:
-        suspects = Suspects(executions, self._clock)
         pauses = Pauses(self.store, settler, events=self._events, clock=self._clock)
-        fetchers = [
-            Fetcher(
-                self.store,
-                pool.queues,
-                Slots(pool.size),
-                executions,
-                settler,
-                suspects,
-                pauses=pauses,
-                config=self.config,
-                events=self._events,
-                clock=self._clock,
-                traffic=self.traffic,
-            )
-            for pool in self.config.pools
-        ]
+        consumers = self._consumers(settler, executions, pauses)
         reclaimer = Reclaimer(
             self.store, settler, self._rescue, config=self.config, events=self._events
         )
         keeper = Housekeeper(self.store, config=self.config, events=self._events, clock=self._clock)
-        self._monitor.watch(fetchers, leases, keeper)
-        consumers: dict[str, Service] = {
-            f"fetch-{number}": fetcher.run for number, fetcher in enumerate(fetchers)
-        }
-        consumers |= {"reclaim": reclaimer.run, "pauses": pauses.run}
-        consumers |= {"sample": keeper.sample, "prune": keeper.prune}
+        self._monitor.watch(list(consumers.values()), leases, keeper)
+        running: dict[str, Service] = {name: each.run for name, each in consumers.items()}
+        running |= {"reclaim": reclaimer.run, "pauses": pauses.run}
+        running |= {"sample": keeper.sample, "prune": keeper.prune}
         if self._cron is not None:
-            consumers["cron"] = self._cron.run
+            running["cron"] = self._cron.run
+        return running
+
+    def _consumers(
+        self, settler: Settler, executions: Executions, pauses: Pauses
+    ) -> dict[str, Fetcher | Collector]:
+        """A fetcher for each pool, and a collector for each queue that is run in batches."""
+        consumers: dict[str, Fetcher | Collector] = {}
+        suspects = Suspects(executions, self._clock)
+        means: _Means = {
+            "pauses": pauses,
+            "config": self.config,
+            "events": self._events,
+            "clock": self._clock,
+        }
+        for number, pool in enumerate(self.config.pools):
+            slots = Slots(pool.size)
+            hands = slots, executions, settler, suspects
+            singly = [queue for queue in pool.queues if queue not in self.config.batches]
+            if singly:
+                fetcher = Fetcher(self.store, singly, *hands, traffic=self.traffic, **means)
+                consumers[f"fetch-{number}"] = fetcher
+            for queue in pool.queues:
+                if queue in self.config.batches:
+                    collector = Collector(self.store, queue, *hands, **means)
+                    consumers[f"collect-{len(consumers)}"] = collector
         return consumers
+
+
+class _Means(TypedDict):
+    """What every consumer is given."""
+
+    pauses: Pauses
+    config: RuntimeConfig
+    events: Events
+    clock: Clock

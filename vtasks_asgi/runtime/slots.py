@@ -1,19 +1,30 @@
-"""Slots: how many messages may be in execution at once. Nothing is claimed without a free one."""
+"""Slots: how many calls may be in execution at once. Nothing is claimed without a free one."""
 
 import asyncio
 
 
 class Slots:
-    """A counter that can be waited on."""
+    """A counter that can be waited on.
+
+    Those who wait are served in turn, so that neither single messages nor batches of one pool can
+    keep the others from running.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.busy = 0
+        self._promised = 0
         self._freed = asyncio.Event()
+        self._line = asyncio.Lock()
 
     @property
     def free(self) -> int:
-        return self.size - self.busy
+        return self.size - self.busy - self._promised
+
+    def promise(self, count: int) -> None:
+        """So many are about to be taken for what is being claimed, whoever else would like one."""
+        self._promised = count
+        self._freed.set()
 
     def take(self) -> None:
         self.busy += 1
@@ -23,7 +34,11 @@ class Slots:
         self._freed.set()
 
     async def wait_free(self) -> None:
-        """Return when at least one slot is free."""
-        while self.busy >= self.size:
-            self._freed.clear()
-            await self._freed.wait()
+        """Return when at least one slot is free, and nobody has waited for longer.
+
+        It stays free until the caller awaits something else.
+        """
+        async with self._line:
+            while self.free < 1:
+                self._freed.clear()
+                await self._freed.wait()

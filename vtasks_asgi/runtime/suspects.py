@@ -22,7 +22,7 @@ _LOOK_EVERY = 0.02
 
 
 class Suspects:
-    """Shared by all fetchers of a runtime: while a suspect runs alone, none of them claims."""
+    """Shared by all consumers of a runtime: while a suspect runs alone, none of them claims."""
 
     def __init__(self, executions: Executions, clock: Clock) -> None:
         self._executions = executions
@@ -30,6 +30,13 @@ class Suspects:
         self._turn = asyncio.Lock()
         self._clear = asyncio.Event()
         self._clear.set()
+        #: Called before a suspect runs: who keeps messages that do not run lets go of them.
+        self.give_way: list[Callable[[], None]] = []
+
+    @property
+    def clear(self) -> bool:
+        """May others be started?"""
+        return self._clear.is_set()
 
     async def wait_clear(self) -> None:
         """Return when others may be started."""
@@ -41,12 +48,18 @@ class Suspects:
         Cancelled before it was started, it stays in hand for the drain to release.
         """
         execution = self._executions.hold(claim, slots)
+        await self.alone(lambda: self._executions.begin(execution), lambda: execution.over)
+
+    async def alone(self, begin: Callable[[], object], over: Callable[[], bool]) -> None:
+        """``begin`` it once the others have ended, and return when it is over, or takes long."""
         async with self._turn:
             self._clear.clear()
             try:
+                for give_way in self.give_way:
+                    give_way()
                 await self._until(lambda: self._executions.running == 0, ALONE_WITHIN)
-                self._executions.begin(execution)
-                await self._until(lambda: execution.over, ALONE_FOR)
+                begin()
+                await self._until(over, ALONE_FOR)
             finally:
                 self._clear.set()
 

@@ -16,7 +16,7 @@ to ask for one of another form is legal: nothing has it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Outcome
@@ -258,6 +258,18 @@ class Store(Protocol):
         Any push to one of the queues ends it, delayed ones included, also a push that came after
         the last claim of that queue had begun. Other processes' pushes may take a moment more.
         """
+
+
+@runtime_checkable
+class Joining(Protocol):
+    """What a store that can be part of its caller's transaction offers besides."""
+
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
+        """``settle`` from the caller's thread and inside its transaction, if one is open.
+
+        What is lost is no error: whoever wants all or nothing raises one then, and so rolls back.
+        """
+        ...
 
 
 class Inspector(Protocol):

@@ -10,6 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 type _Call[T, R] = tuple[Sequence[T], asyncio.Future[list[R]]]
+type _Group[T, R] = list[_Call[T, R]]
+
+#: Called once, with the results of a write or with its error.
+type Answer[R] = Callable[[list[R] | BaseException], None]
 
 
 class GroupCommit[T, R]:
@@ -17,15 +21,27 @@ class GroupCommit[T, R]:
 
     Cancelling a caller never disturbs the write or the other callers: its items are still written.
     An error of the write reaches every caller whose items were in it.
+
+    Args:
+        write: writes the items of a group, and returns their results in order.
+        post: a quicker way, where there is one: takes the items and True, or refuses with False;
+            then ``write`` is asked. What it took it answers for.
+        limit: items from which on a group is full.
     """
 
     def __init__(
-        self, write: Callable[[list[T]], Awaitable[list[R]]], *, limit: int = 1000
+        self,
+        write: Callable[[list[T]], Awaitable[list[R]]],
+        *,
+        post: Callable[[list[T], Answer[R]], bool] | None = None,
+        limit: int = 1000,
     ) -> None:
         self._write = write
+        self._post = post
         self._limit = limit
-        self._waiting: list[_Call[T, R]] = []
+        self._waiting: _Group[T, R] = []
         self._busy = False
+        self._alone = False
         self._writing: asyncio.Future[list[R]] | None = None
 
     async def commit(self, items: Sequence[T]) -> list[R]:
@@ -34,38 +50,50 @@ class GroupCommit[T, R]:
         self._waiting.append((items, future))
         if not self._busy:
             self._busy = True
-            loop.call_soon(self._begin)  # not at once: who comes in the same instant joins
+            if self._alone:  # as a caller who awaits one after the other: nobody else will come
+                self._begin()
+            else:
+                loop.call_soon(self._begin)  # not at once: who comes in the same instant joins
         return await future
 
     # Callbacks instead of a task: each step of one would cost every caller a turn of the loop.
 
     def _begin(self) -> None:
         group = self._next_group()
+        self._alone = len(group) == 1
+        items = [item for items, _ in group for item in items]
         try:
-            writing = self._write([item for items, _ in group for item in items])
+            if self._post is not None and self._post(items, partial(self._end, group)):
+                return
+            writing = self._write(items)
         except Exception as error:  # noqa: BLE001 - carried to the callers
-            self._writing = asyncio.get_running_loop().create_future()
-            self._writing.set_exception(error)
+            asyncio.get_running_loop().call_soon(self._end, group, error)
         else:
             self._writing = asyncio.ensure_future(writing)
-        self._writing.add_done_callback(partial(self._end, group))
+            self._writing.add_done_callback(partial(self._written, group))
 
-    def _end(self, group: "list[_Call[T, R]]", written: "asyncio.Future[list[R]]") -> None:
+    def _written(self, group: "_Group[T, R]", written: "asyncio.Future[list[R]]") -> None:
         if written.cancelled():
+            self._end(group, asyncio.CancelledError())
+        else:
+            self._end(group, written.exception() or written.result())
+
+    def _end(self, group: "_Group[T, R]", answer: list[R] | BaseException) -> None:
+        if isinstance(answer, asyncio.CancelledError):
             for _, future in group:
                 future.cancel()
-        elif error := written.exception():
+        elif isinstance(answer, BaseException):
             for _, future in group:
                 if not future.done():
-                    future.set_exception(error)
+                    future.set_exception(answer)
         else:
-            _deliver(group, written.result())
+            _deliver(group, answer)
         if self._waiting:
             self._begin()
         else:
             self._busy = False
 
-    def _next_group(self) -> "list[_Call[T, R]]":
+    def _next_group(self) -> "_Group[T, R]":
         size = count = 0
         for items, _ in self._waiting:
             size += len(items)
@@ -76,7 +104,7 @@ class GroupCommit[T, R]:
         return group
 
 
-def _deliver[T, R](group: "list[_Call[T, R]]", results: list[R]) -> None:
+def _deliver[T, R](group: "_Group[T, R]", results: list[R]) -> None:
     start = 0
     for items, future in group:
         if not future.done():

@@ -141,6 +141,9 @@ class MemoryStore(MemoryControl):
             return lost
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
+        return self.settle_sync(settlements)
+
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
         settled = Settled()
         with self._work() as now:
             for settlement in settlements:

@@ -5,8 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from benchmarks.inprocess import App
+from benchmarks.sides.django_tasks import enqueue
+from benchmarks.sides.vtasks_bulk import enqueue_many
 from vtasks_asgi.asgi import get_worker_application
 from vtasks_asgi.assembly import assemble
+
+__all__ = ["enqueue", "enqueue_many", "worker", "wrap"]
 
 
 @asynccontextmanager

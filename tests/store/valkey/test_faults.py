@@ -249,7 +249,8 @@ async def test_a_frozen_server_is_answered_for_in_time(own: Valkey) -> None:
         assert time.monotonic() - start < 2 * PATIENCE
         await asyncio.to_thread(own.thaw)
         await _until_it_works(it, message())
-        assert (await stats(it)).running <= 1
+        # The claim may have been carried out on waking; nobody got the answer, so its lease ends.
+        assert (await stats(it)).running <= 2
 
 
 async def test_a_caller_who_gives_up_leaves_the_connection_to_the_others(

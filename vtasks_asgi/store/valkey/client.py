@@ -43,6 +43,18 @@ class Client:
                 self._retire(address)
         return await self._walk(exchange(self._topology, request, self._timeout, first))
 
+    def post(self, request: Request, answer: Callable[[Any], None]) -> bool:
+        """Send it at once, if the server is known and connected; ``answer`` gets what comes back.
+
+        What comes back may be an error, which is for ``call`` to deal with.
+        """
+        address = self._topology.find(request.slot)
+        line = self._lines.get(address) if address is not None else None
+        if line is None or line.link is None or not line.link.alive:
+            return False
+        line.link.post(request.payload, answer)
+        return True
+
     async def _walk[T](self, steps: Steps[T]) -> T:
         """Take the steps one after the other, until there is a result or the time is up."""
         try:

@@ -7,6 +7,7 @@ up, never leaves a reply for the next one. After any doubt the whole connection 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from libvalkey import ProtocolError
@@ -17,6 +18,18 @@ from vtasks_asgi.store.valkey.wire import INCOMPLETE, reader
 
 #: A loop that was blocked must get the chance to read what has come meanwhile (seconds).
 GRACE = 0.05
+
+
+type Answer = Callable[[Any], None]
+
+
+def _settle(future: "asyncio.Future[Any]", reply: Any) -> None:
+    if future.done():
+        return  # nobody waits for it any more
+    if isinstance(reply, StoreUnavailable):
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)
 
 
 class Link(asyncio.Protocol):
@@ -37,9 +50,9 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = reader()
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._waiting: deque[tuple[Answer, float]] = deque()
         self._watch: asyncio.TimerHandle | None = None
-        self._suspect: asyncio.Future[Any] | None = None
+        self._suspect: Answer | None = None
         self._why = "closed the connection"
         self.alive = False
         #: Set, and the other called, when the connection is no more.
@@ -52,14 +65,24 @@ class Link(asyncio.Protocol):
         Raises:
             NotSent: the connection is gone.
         """
+        future = self._loop.create_future()
+        self.post(payload, partial(_settle, future))
+        return future
+
+    def post(self, payload: bytes, answer: Answer) -> None:
+        """Send one command; ``answer`` is called once, with the reply or StoreUnavailable.
+
+        Quicker than ``send`` by a turn of the loop.
+
+        Raises:
+            NotSent: the connection is gone.
+        """
         if not self.alive or self._transport is None:
             raise NotSent(f"Valkey at {self._name} is not connected")
-        future = self._loop.create_future()
-        self._waiting.append((future, self._loop.time()))
+        self._waiting.append((answer, self._loop.time()))
         self._transport.write(payload)
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout, self._look)
-        return future
 
     def tell(self, payload: bytes) -> None:
         """Send a command whose reply is for ``hear``."""
@@ -94,9 +117,7 @@ class Link(asyncio.Protocol):
             feed(data)
             while (reply := gets()) is not INCOMPLETE:
                 if waiting:
-                    future, _ = waiting.popleft()
-                    if not future.done():
-                        future.set_result(reply)
+                    waiting.popleft()[0](reply)
                 elif self._hear is not None:
                     self._hear(reply)
                 else:
@@ -119,9 +140,8 @@ class Link(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
         while self._waiting:
-            future, _ = self._waiting.popleft()
-            if not future.done():
-                future.set_exception(StoreUnavailable(f"Valkey at {self._name} {self._why}"))
+            answer, _ = self._waiting.popleft()
+            answer(StoreUnavailable(f"Valkey at {self._name} {self._why}"))
         if self.when_ended is not None:
             self.when_ended()
 

@@ -15,10 +15,11 @@ from typing import Any
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import Receipt, by_queue
-from vtasks_asgi.store.bell import Bell
-from vtasks_asgi.store.group_commit import GroupCommit
+from vtasks_asgi.store.doorbell import Doorbell
+from vtasks_asgi.store.group_commit import Answer, GroupCommit
 from vtasks_asgi.store.valkey import commands, layout
 from vtasks_asgi.store.valkey.blocking import Blocking
+from vtasks_asgi.store.valkey.client import Client
 from vtasks_asgi.store.valkey.commands import Parcel
 from vtasks_asgi.store.valkey.keys import Names
 from vtasks_asgi.store.valkey.wire import Request, command
@@ -52,11 +53,14 @@ class Registry:
 class Pusher:
     """The pushes of one loop. An error of one queue reaches only who pushed to it."""
 
-    def __init__(self, call: Call, names: Names, registry: Registry, bell: Bell) -> None:
-        self._call = call
+    def __init__(
+        self, client: Client, names: Names, registry: Registry, doorbell: Doorbell
+    ) -> None:
+        self._client = client
+        self._call = client.call
         self._names = names
         self._registry = registry
-        self._bell = bell
+        self._doorbell = doorbell
         self._groups: dict[str, GroupCommit[Parcel, Receipt]] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[list[Receipt]]] = set()
@@ -78,7 +82,8 @@ class Pusher:
     async def _push(self, queue: str, messages: Sequence[Message]) -> list[Receipt]:
         group = self._groups.get(queue)
         if group is None:
-            group = self._groups[queue] = GroupCommit(partial(self._write, queue))
+            post = partial(self._post, queue)
+            group = self._groups[queue] = GroupCommit(partial(self._write, queue), post=post)
         if len(messages) <= commands.CHUNK:
             return await group.commit(commands.parcels(messages))
         return await self._push_many(group, messages)
@@ -101,6 +106,36 @@ class Pusher:
             if before is not None:
                 before.cancel()
 
+    def _post(self, queue: str, parcels: list[Parcel], answer: Answer[Receipt]) -> bool:
+        """The common case without a task: one call to a server that is connected."""
+        if self._registry.due(queue) is not None:
+            return False
+        chunks = list(commands.chunks(parcels))
+        if len(chunks) != 1:
+            return False
+        request = commands.push(self._names.queue(queue), parcels)
+        return self._client.post(request, partial(self._posted, queue, parcels, answer))
+
+    def _posted(
+        self, queue: str, parcels: list[Parcel], answer: Answer[Receipt], reply: Any
+    ) -> None:
+        if not isinstance(reply, Exception):
+            self._doorbell.ring({queue})
+            answer(commands.receipts(parcels, reply))
+        elif isinstance(reply, StoreUnavailable):
+            answer(reply)
+        else:  # refused, and so not executed: the long way knows what to do about it
+            task = self._loop.create_task(self._write(queue, parcels))
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._rewritten, answer))
+
+    def _rewritten(self, answer: Answer[Receipt], task: "asyncio.Task[list[Receipt]]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            answer(StoreUnavailable("the store was closed"))
+        else:
+            answer(task.exception() or task.result())
+
     async def _write(self, queue: str, parcels: list[Parcel]) -> list[Receipt]:
         await self.register(queue)
         keys = self._names.queue(queue)
@@ -110,7 +145,7 @@ class Pusher:
             replies = [await self._call(requests[0])]
         else:
             replies = await asyncio.gather(*map(self._call, requests))
-        self._bell.ring({queue})
+        self._doorbell.ring({queue})
         return _receipts(chunks, replies)
 
     # -- for threads
@@ -152,7 +187,11 @@ class Pusher:
 
 
 def push_blocking(
-    blocking: Blocking, names: Names, registry: Registry, bell: Bell, messages: Sequence[Message]
+    blocking: Blocking,
+    names: Names,
+    registry: Registry,
+    doorbell: Doorbell,
+    messages: Sequence[Message],
 ) -> list[Receipt]:
     """Push on the blocking connection."""
     receipts: dict[str, list[Receipt]] = {}
@@ -163,7 +202,7 @@ def push_blocking(
         replies = blocking.calls(requests)
         if due is not None:
             registry.done(queue)
-        bell.ring({queue})
+        doorbell.ring({queue})
         receipts[queue] = _receipts(chunks, replies[-len(chunks) :])
     return in_order(messages, receipts)
 

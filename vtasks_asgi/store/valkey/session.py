@@ -5,13 +5,13 @@ import os
 import threading
 from functools import partial
 
-from vtasks_asgi.store.bell import Bell
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.valkey.blocking import Blocking
 from vtasks_asgi.store.valkey.client import Client
 from vtasks_asgi.store.valkey.dial import EndpointDialer
-from vtasks_asgi.store.valkey.doorbell import Doorbell
 from vtasks_asgi.store.valkey.keys import Names
 from vtasks_asgi.store.valkey.pushing import Pusher, Registry
+from vtasks_asgi.store.valkey.subscription import Subscription
 from vtasks_asgi.store.valkey.ticking import Ticker
 from vtasks_asgi.store.valkey.url import Address, Endpoint
 from vtasks_asgi.store.valkey.watch import PrimaryWatch
@@ -20,16 +20,20 @@ from vtasks_asgi.store.valkey.watch import PrimaryWatch
 class Session:
     """Made on the loop that opens the store."""
 
-    def __init__(self, client: Client, names: Names, registry: Registry, bell: Bell) -> None:
+    def __init__(
+        self, client: Client, names: Names, registry: Registry, doorbell: Doorbell
+    ) -> None:
         self._pid = os.getpid()
         self._thread = threading.get_ident()
         self._loop = asyncio.get_running_loop()
         self._client = client
         self.call = client.call
-        self.doorbell = Doorbell(bell, names, partial(client.subscription, names.queues_slot))
-        self.pusher = Pusher(client.call, names, registry, bell)
+        self.subscription = Subscription(
+            doorbell, names, partial(client.subscription, names.queues_slot)
+        )
+        self.pusher = Pusher(client, names, registry, doorbell)
         self._watch: PrimaryWatch | None = None
-        self.ticker = Ticker(client.call, names, self.pusher, bell)
+        self.ticker = Ticker(client.call, names, self.pusher, doorbell)
 
     @property
     def is_ours(self) -> bool:
@@ -48,7 +52,7 @@ class Session:
             self._client.switched(primary)
             blocking.switched(primary)
             if primary is not None:
-                self.doorbell.renew()
+                self.subscription.renew()
 
         self._watch = PrimaryWatch(endpoint, dialer, switched)
         self._watch.start()
@@ -57,5 +61,5 @@ class Session:
         """Let go of every connection."""
         if self._watch is not None:
             await self._watch.aclose()
-        await self.doorbell.aclose()
+        await self.subscription.aclose()
         await self._client.aclose()

@@ -25,7 +25,7 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.bell import Bell
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.valkey import commands, selfcheck, ticks
 from vtasks_asgi.store.valkey.blocking import Blocking
 from vtasks_asgi.store.valkey.client import Client
@@ -69,7 +69,7 @@ class ValkeyStore(ValkeyControl):
         self._endpoint = endpoint
         self._timeout = timeout
         self._pool = pool
-        self._bell = Bell()
+        self._doorbell = Doorbell()
         self._heard: dict[str, int] = {}
         self._registry = Registry(self._names)
         self._session: Session | None = None
@@ -99,7 +99,7 @@ class ValkeyStore(ValkeyControl):
         else:
             lent = PoolDialer(self._pool, self._endpoint, self._timeout)
             client = Client(POOL, lent, self._timeout)
-        session = Session(client, self._names, self._registry, self._bell)
+        session = Session(client, self._names, self._registry, self._doorbell)
         if self._endpoint.kind is Kind.SENTINEL and self._pool is None:
             session.follow(self._endpoint, own, self._blocking)
         return session
@@ -120,7 +120,7 @@ class ValkeyStore(ValkeyControl):
         return await self._open_session.call(request)
 
     def _ring(self, queues: Collection[str]) -> None:
-        self._bell.ring(queues)
+        self._doorbell.ring(queues)
 
     async def _register(self, queue: str) -> None:
         await self._open_session.pusher.register(queue)
@@ -138,7 +138,7 @@ class ValkeyStore(ValkeyControl):
             receipts = session.pusher.from_thread(messages, 3 * self._timeout)
             if receipts is not None:
                 return receipts
-        return push_blocking(self._blocking, self._names, self._registry, self._bell, messages)
+        return push_blocking(self._blocking, self._names, self._registry, self._doorbell, messages)
 
     async def ticks(self, schedules: Sequence[str]) -> Ticks:
         return await self._open_session.ticker.read(schedules)
@@ -150,7 +150,7 @@ class ValkeyStore(ValkeyControl):
 
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
         session = self._open_session
-        self._heard[queue] = self._bell.listen(queue)
+        self._heard[queue] = self._doorbell.listen(queue)
         token = token_hex(8)
         keys = self._names.queue(queue)
         request = commands.claim(keys, limit, worker=worker, lease=lease, token=token)
@@ -181,8 +181,12 @@ class ValkeyStore(ValkeyControl):
         groups = _by_queue((each.claim.queue, each) for each in settlements)
         if len(groups) == 1:
             await self._settle(*groups.popitem(), settled)
-        else:
-            await asyncio.gather(*(self._settle(*group, settled) for group in groups.items()))
+            return settled
+        # All are done before an error is raised: what is settled again then was settled before.
+        works = (self._settle(*group, settled) for group in groups.items())
+        answers = await asyncio.gather(*works, return_exceptions=True)
+        for error in filter(None, answers):
+            raise error
         return settled
 
     async def _settle(self, queue: str, settlements: list[Settlement], settled: Settled) -> None:
@@ -195,7 +199,7 @@ class ValkeyStore(ValkeyControl):
             if evicted:
                 settled.evicted[queue] = settled.evicted.get(queue, 0) + evicted
         if any(isinstance(each.outcome, Retry | Release) for each in settlements):
-            self._bell.ring({queue})
+            self._doorbell.ring({queue})
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         token = token_hex(8)
@@ -204,9 +208,9 @@ class ValkeyStore(ValkeyControl):
         return commands.reclaimed(queue, token, await self._call(request))
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
-        self._open_session.doorbell.watch(queues)
+        self._open_session.subscription.watch(queues)
         heard = {queue: self._heard.get(queue, -1) for queue in queues}
-        await self._bell.wait(heard, timeout)
+        await self._doorbell.wait(heard, timeout)
 
 
 def _by_queue[T](pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import Receipt, Ticked, Ticks
-from vtasks_asgi.store.bell import Bell
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.valkey import commands, layout, ticks
 from vtasks_asgi.store.valkey.keys import Names
 from vtasks_asgi.store.valkey.pushing import Call, Pusher
@@ -14,11 +14,11 @@ from vtasks_asgi.store.valkey.pushing import Call, Pusher
 class Ticker:
     """What a store does about schedules."""
 
-    def __init__(self, call: Call, names: Names, pusher: Pusher, bell: Bell) -> None:
+    def __init__(self, call: Call, names: Names, pusher: Pusher, doorbell: Doorbell) -> None:
         self._call = call
         self._names = names
         self._pusher = pusher
-        self._bell = bell
+        self._doorbell = doorbell
 
     async def read(self, schedules: Sequence[str]) -> Ticks:
         reply = await self._call(ticks.read(self._names, schedules))
@@ -47,7 +47,7 @@ class Ticker:
         """Push, unless somebody has: then there is no receipt."""
         await self._pusher.register(message.queue)
         reply = await self._call(ticks.fire(self._names, schedule, at, message))
-        self._bell.ring({message.queue})
+        self._doorbell.ring({message.queue})
         if reply == b"late":
             return []
         return commands.receipts(commands.parcels([message]), reply)

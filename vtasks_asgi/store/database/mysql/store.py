@@ -28,7 +28,6 @@ from vtasks_asgi.store.base import (
     Ticks,
 )
 from vtasks_asgi.store.control import Cancellation, Paused
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.mysql import consume, control, inspect, push
 from vtasks_asgi.store.database.mysql.link import mapped_errors
 from vtasks_asgi.store.database.mysql.step import Step
@@ -36,6 +35,7 @@ from vtasks_asgi.store.database.mysql.watcher import Watcher
 from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
 from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
 #: Seconds that closing waits for a server which does not answer.
@@ -157,6 +157,13 @@ class MySQLStore:
         back = {s.claim.queue for s in settlements if isinstance(s.outcome, Retry | Release)}
         if back:
             self._doorbell.ring(back)
+        return settled
+
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
+        with mapped_errors(), transaction.atomic(using=self._alias):
+            with connections[self._alias].cursor() as cursor:
+                settled = consume.settle(Step.begin(cursor), settlements, self._cap)
+            transaction.on_commit(self._doorbell.ring, using=self._alias, robust=True)
         return settled
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:

@@ -3,10 +3,10 @@
 import threading
 
 from vtasks_asgi.core.errors import StoreError
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.worker import Worker
 from vtasks_asgi.store.database.pace import Pace
+from vtasks_asgi.store.doorbell import Doorbell
 
 #: Seconds between two looks.
 WATCH_EVERY = 0.05

@@ -20,25 +20,26 @@ _LENGTH_8 = _LENGTH(8)
 
 
 class Array(bytes):
-    """An encoded array; the subclass is its type."""
+    """An encoded array; the subclass is its type. Type numbers are those of ``pg_type.dat``."""
 
     element: int
+    oid: int
 
 
 class Int8s(Array):
-    element = 20
+    element, oid = 20, 1016
 
 
 class Texts(Array):
-    element = 25
+    element, oid = 25, 1009
 
 
 class Byteas(Array):
-    element = 17
+    element, oid = 17, 1001
 
 
 class Float8s(Array):
-    element = 701
+    element, oid = 701, 1022
 
 
 def _array[A: Array](kind: type[A], count: int, *parts: bytes) -> A:
@@ -97,19 +98,19 @@ class _ArrayDumper(Dumper):
 
 
 class _Int8sDumper(_ArrayDumper):
-    oid = 1016
+    oid = Int8s.oid
 
 
 class _TextsDumper(_ArrayDumper):
-    oid = 1009
+    oid = Texts.oid
 
 
 class _ByteasDumper(_ArrayDumper):
-    oid = 1001
+    oid = Byteas.oid
 
 
 class _Float8sDumper(_ArrayDumper):
-    oid = 1022
+    oid = Float8s.oid
 
 
 def register(adapters: AdaptersMap) -> None:

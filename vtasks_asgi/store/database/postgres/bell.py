@@ -16,9 +16,9 @@ import psycopg
 from psycopg import AsyncConnection
 
 from vtasks_asgi.core.errors import StoreError
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.postgres.connections import connect
 from vtasks_asgi.store.database.postgres.push import CHANNEL
+from vtasks_asgi.store.doorbell import Doorbell
 
 logger = logging.getLogger("vtasks_asgi")
 

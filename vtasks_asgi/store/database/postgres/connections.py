@@ -79,7 +79,12 @@ async def is_pooled(conn: AsyncConnection) -> bool:
 
 
 #: Worth another try, for the server has rolled back what was done and says so.
-RETRYABLE = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
+RETRYABLE = (
+    errors.DeadlockDetected,
+    errors.SerializationFailure,
+    errors.LockNotAvailable,
+    errors.InvalidSqlStatementName,
+)
 #: How often it is tried again.
 RETRIES = 5
 

@@ -6,10 +6,11 @@ one. A plan of several steps needs a transaction around it, which is the runner'
 """
 
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import AsyncConnection, AsyncRawCursor, Connection, RawCursor
+from psycopg import Connection, RawCursor
 from psycopg.rows import tuple_row
 
 from vtasks_asgi.store.database.postgres import arrays
@@ -49,27 +50,9 @@ TUNE = Query(
 )
 
 
-def _tuned(step: Step) -> Step:
+def tuned(step: Step) -> Step:
+    """The step as it is to be sent where the transaction is ours."""
     return [TUNE, *step] if any(query.tuned for query in step) else step
-
-
-async def run[T](connection: AsyncConnection, plan: Plan[T], *, prepare: bool) -> T:
-    """Run a plan to its end, on a connection of the pool."""
-    try:
-        step = next(plan)
-        while True:
-            tuned = _tuned(step)
-            cursors = [AsyncRawCursor(connection) for _ in tuned]
-            async with connection.pipeline():
-                for cursor, query in zip(cursors, tuned, strict=True):
-                    await cursor.execute(query.text, query.values, prepare=prepare, binary=True)
-            answers = cursors[-len(step) :]
-            step = plan.send(
-                [await each.fetchall() if each.description else [] for each in answers]
-            )
-    except StopIteration as end:
-        value: T = end.value
-        return value
 
 
 def run_sync[T](
@@ -82,10 +65,10 @@ def run_sync[T](
     try:
         step = next(plan)
         while True:
-            tuned = _tuned(step) if ours else step
-            cursors = [_cursor(connection) for _ in tuned]
-            with connection.pipeline():
-                for cursor, query in zip(cursors, tuned, strict=True):
+            sent = tuned(step) if ours else step
+            cursors = [_cursor(connection) for _ in sent]
+            with connection.pipeline() if len(sent) > 1 else nullcontext():
+                for cursor, query in zip(cursors, sent, strict=True):
                     cursor.execute(query.text, query.values, prepare=prepare, binary=True)
             answers = cursors[-len(step) :]
             step = plan.send([each.fetchall() if each.description else [] for each in answers])

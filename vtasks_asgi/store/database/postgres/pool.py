@@ -14,8 +14,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.store.database.postgres.connections import parameters, role, role_query
+from vtasks_asgi.store.database.postgres.wire import WireConnection
 
-type Pool = AsyncConnectionPool[AsyncConnection]
+type Pool = AsyncConnectionPool[WireConnection]
 
 #: Seconds to wait for a free connection before StoreUnavailable.
 POOL_TIMEOUT = 3.0
@@ -90,7 +91,7 @@ async def release(shared: Shared) -> None:
 def _make(alias: str, size: int, prepare: bool) -> Shared:
     assumed = role(alias)
 
-    class Remembering(AsyncConnection):
+    class Remembering(WireConnection):
         """psycopg's pool logs why it cannot connect, and tells nobody else."""
 
         @classmethod

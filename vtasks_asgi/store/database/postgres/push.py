@@ -33,6 +33,20 @@ stored AS (
 SELECT CASE WHEN count(*) < $8 THEN coalesce(array_agg(uid), '{{}}') END FROM stored
 """
 
+#: The same for one, the common case of a site: no array, nothing for the planner to get wrong.
+_PUSH_ONE = f"""
+WITH {NOW}
+INSERT INTO vtasks_message
+    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key)
+SELECT $1::text, $2::text, CASE WHEN $4::float8 > t.now OR $7::float8 > 0 THEN 1 ELSE 0 END,
+    $3::int8, t.now, coalesce(t.now + $7::float8, $4::float8), 0, 0, $5::bytea, $6::text
+FROM t
+WHERE NOT EXISTS (SELECT 1 FROM vtasks_result AS r WHERE r.uid = $1::text)
+  AND NOT EXISTS (SELECT 1 FROM vtasks_deadletter AS d WHERE d.uid = $1::text)
+ON CONFLICT (uid) DO NOTHING
+RETURNING uid
+"""
+
 _KNOWN = """
 SELECT w.uid FROM unnest($1::text[]) AS w(uid)
 WHERE EXISTS (SELECT 1 FROM vtasks_message AS m WHERE m.uid = w.uid)
@@ -51,7 +65,7 @@ _RING = f"SELECT pg_notify('{CHANNEL}', word) FROM unnest($1::text[]) AS word"
 
 def ring(words: Sequence[str]) -> list[Query]:
     """Tell the other processes when this transaction commits; nothing for no words."""
-    return [Query(_RING, (texts(words),))] if words else []
+    return [Query(_RING, (texts(words),), tuned=False)] if words else []
 
 
 def notify(words: Sequence[str]) -> Plan[None]:
@@ -74,8 +88,24 @@ def push(messages: Sequence[Message], words: Sequence[str]) -> Plan[list[Receipt
 def _push_plain(messages: Sequence[Message], words: Sequence[str]) -> Plan[list[Receipt]]:
     if not messages:
         return []
+    if len(messages) == 1:
+        [stored, *_] = yield [_insert_one(messages[0]), *ring(words)]
+        return [Receipt(messages[0].id, bool(stored))]
     [[(new,)], *_] = yield [_insert(messages), *ring(words)]
     return _receipts(messages, new)
+
+
+def _insert_one(message: Message) -> Query:
+    values = (
+        message.id,
+        message.queue,
+        message.priority,
+        message.run_at,
+        message.body,
+        message.unique,
+        message.debounce,
+    )
+    return Query(_PUSH_ONE, values, tuned=False)
 
 
 def _insert(messages: Sequence[Message]) -> Query:

@@ -27,7 +27,8 @@ from vtasks_asgi.store.database.postgres.connections import (
     is_pooled,
     mapped_errors,
 )
-from vtasks_asgi.store.database.postgres.plan import Plan, run, run_sync
+from vtasks_asgi.store.database.postgres.plan import Plan, run_sync
+from vtasks_asgi.store.database.postgres.wire import run
 
 logger = logging.getLogger("vtasks_asgi")
 

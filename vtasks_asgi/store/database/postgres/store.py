@@ -28,7 +28,6 @@ from vtasks_asgi.store.base import (
     Ticks,
 )
 from vtasks_asgi.store.control import Cancellation, Paused
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
 from vtasks_asgi.store.database.postgres import claim, control, inspect, push, settle
@@ -37,6 +36,7 @@ from vtasks_asgi.store.database.postgres.connections import mapped_errors
 from vtasks_asgi.store.database.postgres.plan import Plan
 from vtasks_asgi.store.database.postgres.pool import POOL_SIZE
 from vtasks_asgi.store.database.postgres.runner import Runner
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
 #: Seconds between two looks of a waiting worker that cannot hear other processes.
@@ -171,6 +171,15 @@ class PostgresStore:
         settled = await self._runner.run(lambda: settle.settle(settlements, self._cap, words))
         if back:
             self._doorbell.ring(back)
+        return settled
+
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
+        settled = self._runner.run_here(
+            lambda: settle.settle(settlements, self._cap, []), ours=self._ours()
+        )
+        if back := {s.claim.queue for s in settlements if _goes_back(s)}:
+            tell = partial(self._announce, back)
+            transaction.on_commit(tell, using=self._alias, robust=True)
         return settled
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:

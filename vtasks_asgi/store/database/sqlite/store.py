@@ -28,12 +28,12 @@ from vtasks_asgi.store.base import (
     Ticks,
 )
 from vtasks_asgi.store.control import Cancellation, Paused
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
 from vtasks_asgi.store.database.sqlite import control, inspect, sql
 from vtasks_asgi.store.database.sqlite.connections import connect, mapped_errors
 from vtasks_asgi.store.database.sqlite.watcher import Watcher
 from vtasks_asgi.store.database.sqlite.writer import Work, Writer
+from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
 #: A push of at most so many is worth doing on the loop itself (some 40 µs).
@@ -142,6 +142,14 @@ class SQLiteStore:
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
         cap, now = self._cap, self._now()
         return await self._open_writer.submit(lambda conn: sql.settle(conn, settlements, cap, now))
+
+    def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
+        connection = connections[self._alias]
+        with mapped_errors(), transaction.atomic(using=self._alias):
+            connection.ensure_connection()
+            settled = sql.settle(connection.connection, settlements, self._cap, self._now())
+            transaction.on_commit(self._doorbell.ring, using=self._alias, robust=True)
+        return settled
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         now = self._now

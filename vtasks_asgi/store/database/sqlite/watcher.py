@@ -7,8 +7,8 @@ import sqlite3
 import threading
 
 from vtasks_asgi.core.errors import StoreError
-from vtasks_asgi.store.database.doorbell import Doorbell
 from vtasks_asgi.store.database.sqlite.connections import connect
+from vtasks_asgi.store.doorbell import Doorbell
 
 #: Seconds between two looks at the database file while somebody waits.
 WATCH_EVERY = 0.02

@@ -1,0 +1,1 @@
+"""How things are measured: one sample of one side each, whatever store it is on."""
