@@ -21,6 +21,7 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
+from vtasks_asgi.store.control import Cancellation, Paused
 
 
 class FakeClock:
@@ -221,3 +222,30 @@ class FaultyStore:
 
     async def prune(self, limit: int) -> int:
         return await self._do("prune", lambda: self.store.prune(limit))
+
+    async def cancel(self, ids: Sequence[str]) -> Cancellation:
+        return await self._do("cancel", lambda: self.store.cancel(ids))
+
+    def cancel_sync(self, ids: Sequence[str]) -> Cancellation:
+        return self._do_sync("cancel_sync", lambda: self.store.cancel_sync(ids))
+
+    def cancelled(self, claims: Sequence[Claim]) -> list[Claim]:
+        return self._do_sync("cancelled", lambda: self.store.cancelled(claims))
+
+    async def pause(self, queue: str, until: float | None = None) -> None:
+        await self._do("pause", lambda: self.store.pause(queue, until))
+
+    async def resume(self, queue: str) -> bool:
+        return await self._do("resume", lambda: self.store.resume(queue))
+
+    async def pause_task(self, task: str, until: float | None = None) -> None:
+        await self._do("pause_task", lambda: self.store.pause_task(task, until))
+
+    async def resume_task(self, task: str) -> bool:
+        return await self._do("resume_task", lambda: self.store.resume_task(task))
+
+    async def paused(self) -> Paused:
+        return await self._do("paused", self.store.paused)
+
+    async def paused_tasks(self) -> set[str]:
+        return await self._do("paused_tasks", self.store.paused_tasks)

@@ -87,7 +87,7 @@ class BatchInvoker(Invoker):
         """Call the function until every message is done or has failed alone; False: gave up."""
         parts, failed = [list(call.runs.values())], 0
         while parts and failed < GIVE_UP_AFTER:
-            part = [run for run in parts.pop() if call.hand.holds(run.claim)]
+            part = [run for run in parts.pop() if _goes_on(run.claim, call.hand)]
             if not part:
                 continue
             told = await self._ask(call, part)
@@ -163,6 +163,11 @@ class BatchInvoker(Invoker):
         del call.runs[run.claim.id]
         call.hand.decide(run.claim, outcome)
         self._finished(run, outcome)
+
+
+def _goes_on(claim: Claim, hand: Hand) -> bool:
+    """Is it to be in the next call? One that was cancelled is given back, and ends thereby."""
+    return hand.holds(claim) and not claim.cancelled
 
 
 def _function(batch: Batch, runs: Iterable[Run]) -> Registered:

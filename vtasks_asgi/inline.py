@@ -18,13 +18,14 @@ from vtasks_asgi import lanes, registry, results
 from vtasks_asgi.batches import BatchInvoker
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.batch import Batch
+from vtasks_asgi.core.envelope import task_of
 from vtasks_asgi.core.errors import MessageUndecodable
 from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry
 from vtasks_asgi.crew import Crew
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.results import AnyResult
 from vtasks_asgi.run import Run
-from vtasks_asgi.runtime.collect import groups, task_of
+from vtasks_asgi.runtime.collect import groups
 from vtasks_asgi.runtime.events import hub
 from vtasks_asgi.store.base import Claim, FullStore, Record, Settlement, State
 
@@ -99,7 +100,7 @@ class Inline:
         """
         portions = batched(claims, batch.count)
         calls = [group for portion in portions for group in await groups(batch, portion)]
-        names = [batch.task or task_of(group[0]) for group in calls]
+        names = [batch.task or task_of(group[0].body) for group in calls]
         if unknown := [name for name in names if name and registry.find(name) is None]:
             await self._store.settle([Settlement(claim, Release()) for claim in claims])
             raise ConfigurationError(f"the task {unknown[0]!r} of a batch is not registered")

@@ -6,7 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,11 @@ from vtasks_asgi import lanes, propagation, registry, signals, timeouts, tracing
 from vtasks_asgi.context import VTaskContext
 from vtasks_asgi.core import outcome as outcomes
 from vtasks_asgi.core import retry
-from vtasks_asgi.core.envelope import Call, check_json, decode, pack
+from vtasks_asgi.core.envelope import Call, check_json, decode, pack, task_of
 from vtasks_asgi.core.errors import (
     MessageUndecodable,
     ResultUnserialisable,
+    TaskCancelled,
     TaskTimeout,
     WorkerLost,
 )
@@ -138,6 +139,11 @@ class Invoker:
         attempts.append(Attempt(self._worker, started_at))
         return Run(claim, call, known, attempts, self._alias)
 
+    def interruptible(self, claim: Claim) -> bool:
+        """Is it a coroutine? What runs in a thread has to look at ``context.cancelled`` itself."""
+        known = registry.find(task_of(claim.body))
+        return known is not None and known.is_async
+
     # -- instead of a run
 
     def rescue(self, claim: Claim) -> Outcome:
@@ -146,14 +152,16 @@ class Invoker:
         lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or self._now())
         blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
         attempts.append(lost)
-        name, own = "", None
-        with suppress(MessageUndecodable):
-            name = decode(claim.body).task
-            own = known.task.max_rescues if (known := registry.find(name)) else None
+        name = task_of(claim.body)
+        own = known.task.max_rescues if (known := registry.find(name)) else None
         rescues = self._max_rescues if own is None else own
         history = dump_history(attempts)
         outcome = retry.after_crash(
-            rescues, crashes=claim.crashes, history=history, random=random.random
+            rescues,
+            crashes=claim.crashes,
+            history=history,
+            random=random.random,
+            cancelled=claim.cancelled,
         )
         return self._give_up(claim, name, outcome) if isinstance(outcome, Dead) else outcome
 
@@ -288,13 +296,22 @@ class Invoker:
         """What becomes of a run that raised ``error``; raises it again if it is no failure."""
         # The runtime cancels for reasons of its own; a task that cancels itself just fails.
         if isinstance(error, asyncio.CancelledError) and asked_to_end():
-            raise error
+            if run.left or not run.cancelled:
+                raise error
+            error = _cancelled(error)
         run.error, run.state, run.value, run.packed = error, State.RUNNING, None, None
         blame(run.attempts[-1], error)
         outcome = verdict(run, error)
         if isinstance(outcome, Dead):
             run.finish(State.DEAD, self._now(), outcome.reason)
         return outcome
+
+
+def _cancelled(error: BaseException) -> TaskCancelled:
+    """What is recorded of a coroutine that was cancelled; its cause tells where it was."""
+    cancelled = TaskCancelled("it was cancelled while it ran")
+    cancelled.__cause__ = error
+    return cancelled
 
 
 __all__ = ["Invoker", "Run"]

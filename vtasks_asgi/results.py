@@ -14,13 +14,19 @@ from django.utils.json import normalize_json
 from vtasks_asgi import registry
 from vtasks_asgi.conf import use_tz
 from vtasks_asgi.core.envelope import Call, decode, unpack
+from vtasks_asgi.core.errors import TaskCancelled
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.core.outcome import Attempt, load_history
+from vtasks_asgi.core.outcome import CANCELLED, Attempt, load_history
 from vtasks_asgi.store.base import Record, State
 from vtasks_asgi.task_result import VTaskResult
 from vtasks_asgi.tasks import VTask
 
 type AnyResult = VTaskResult[..., Any]
+
+_CANCELLED = TaskError(
+    exception_class_path=f"{TaskCancelled.__module__}.{TaskCancelled.__qualname__}",
+    traceback=f"{TaskCancelled.__module__}.{TaskCancelled.__qualname__}: it was cancelled\n",
+)
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
@@ -99,11 +105,7 @@ def build(
         args=call.args,
         kwargs=call.kwargs,
         backend=alias,
-        errors=[
-            TaskError(exception_class_path=a.error, traceback=a.traceback or "")
-            for a in attempts
-            if a.error is not None
-        ],
+        errors=_errors(record, attempts),
         worker_ids=[attempt.worker for attempt in attempts],
         reason=record.reason,
         note=record.note,
@@ -111,6 +113,18 @@ def build(
     if record.value is not None:
         object.__setattr__(result, "_return_value", unpack(record.value))
     return result
+
+
+def _errors(record: Record, attempts: list[Attempt]) -> list[TaskError]:
+    errors = [
+        TaskError(exception_class_path=each.error, traceback=each.traceback or "")
+        for each in attempts
+        if each.error is not None
+    ]
+    path = _CANCELLED.exception_class_path
+    if record.reason == CANCELLED and not (errors and errors[-1].exception_class_path == path):
+        errors.append(_CANCELLED)  # it ended between two attempts, or in one that did not notice
+    return errors
 
 
 def _task(record: Record, call: Call, alias: str) -> VTask[Any, Any]:

@@ -79,7 +79,7 @@ class Run:
 
     @property
     def cancelled(self) -> bool:
-        return False  # nobody can cancel one yet
+        return self.claim.cancelled
 
     @property
     def number(self) -> int:

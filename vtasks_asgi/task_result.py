@@ -14,6 +14,7 @@ from django.utils.asyncio import async_unsafe
 from vtasks_asgi.core.note import Progress, decode_note
 from vtasks_asgi.exceptions import TaskFailed
 from vtasks_asgi.runtime.active import runtime_of
+from vtasks_asgi.store.control import Cancel
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,6 +72,18 @@ class VTaskResult(_TaskResult[P, R]):  # type: ignore[misc] # Django's is frozen
     def _take_over(self, fresh: "TaskResult[Any, Any]") -> None:
         for name in _REFRESHED:
             object.__setattr__(self, name, getattr(fresh, name))
+
+    def cancel(self) -> Cancel | None:
+        """Let the task not run, or not run again; see ``cancel`` of the backend."""
+        backend: Any = self.task.get_backend()
+        answer: Cancel | None = backend.cancel(self.id)
+        return answer
+
+    async def acancel(self) -> Cancel | None:
+        """``cancel`` from a coroutine."""
+        backend: Any = self.task.get_backend()
+        answer: Cancel | None = await backend.acancel(self.id)
+        return answer
 
     async def await_result(self, timeout: float | None = None) -> R:
         """Wait until the task has finished, at most ``timeout`` seconds; what it returned.

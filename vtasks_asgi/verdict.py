@@ -27,6 +27,7 @@ def verdict(run: Run, error: BaseException) -> Retry | Dead:
         attempt=claim.attempt,
         crashes=claim.crashes,
         random=random.random,
+        cancelled=claim.cancelled,
     )
     try:
         return decide(policy, history=dump_history(run.attempts))

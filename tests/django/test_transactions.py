@@ -278,3 +278,19 @@ async def test_cancelling_one_caller_harms_no_other() -> None:
         results = await asyncio.gather(*callers, return_exceptions=True)
     failed = [r for r in results if isinstance(r, BaseException)]
     assert [type(error) for error in failed] == [asyncio.CancelledError]
+
+
+def test_a_cancellation_of_the_store_joins_too() -> None:
+    """A backend waits for the commit instead, see ``test_cancel``."""
+    backend = task_backends["default"]
+    assert isinstance(backend, VTasksBackend)
+    result = sample.note.enqueue("x")
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        backend.store.cancel_sync([result.id])
+        assert rows()["dead"] == 1
+        raise ZeroDivisionError
+    assert rows()["dead"] == 0
+    with transaction.atomic():
+        result = sample.note.enqueue("y")
+        backend.store.cancel_sync([result.id])
+    assert rows() == {"messages": 1, "results": 0, "dead": 1}

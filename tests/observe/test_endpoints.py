@@ -259,7 +259,7 @@ async def test_health_tells_the_status_and_nothing_else(status: Status) -> None:
 DETAILS = {
     "status": "degraded",
     "problems": ["store_unavailable"],
-    "queues": {"default": {"idle_for": 1.235, "running": 2, "oldest_ready": None}},
+    "queues": {"default": {"idle_for": 1.235, "running": 2, "oldest_ready": None, "paused": False}},
     "ticks": {"nightly": 3.0},
     "loop_lag": 0.01,
     "uptime": 12.5,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes import FakeClock
 from vtasks_asgi.core.outcome import (
+    CANCELLED,
     DISCARDED,
     EXHAUSTED,
     EXPIRED,
@@ -85,6 +86,12 @@ FAILED = {"error": "app.errors.Refused"}
             "INFO",
             "given up on after attempt 2: discarded (app.errors.Refused)",
             {"event": "dead_letter", "reason": DISCARDED} | FAILED,
+        ),
+        (
+            Dead(HISTORY, CANCELLED),
+            "INFO",
+            "ended in attempt 2: cancelled",
+            {"event": "dead_letter", "reason": CANCELLED},
         ),
         (
             Dead(b"damaged", EXHAUSTED),
@@ -165,6 +172,9 @@ def test_the_runtimes_events(records: list[logging.LogRecord]) -> None:
     tell.reclaimed("default", [claim(id="a", lost="host-1"), claim(id="b")])
     tell.reclaimed("default", [])
     tell.evicted("default", 7)
+    tell.cancelled([claim(id="a"), claim(id="b")])
+    tell.queue_paused("mail", True)
+    tell.task_paused(TASK, False)
     tell.tick("nightly", 0.2, Ticked.FIRED)
     tell.tick("nightly", 45.0, Ticked.FIRED)
     tell.tick("nightly", 45.0, Ticked.LATE)
@@ -177,6 +187,9 @@ def test_the_runtimes_events(records: list[logging.LogRecord]) -> None:
         ("WARNING", {"event": "stale", "queue": "mail", "count": 1, "ids": ["c"]}),
         ("WARNING", {"event": "reclaimed", "lost_worker": "host-1"} | default),
         ("ERROR", {"event": "evicted", "queue": "default", "count": 7}),
+        ("INFO", {"event": "cancelled"} | default),
+        ("WARNING", {"event": "paused", "queue": "mail"}),
+        ("WARNING", {"event": "resumed", "task": TASK}),
         ("DEBUG", {"event": "tick", "schedule": "nightly", "seconds": 0.2}),
         ("WARNING", {"event": "tick", "schedule": "nightly", "seconds": 45.0}),
         ("INFO", {"event": "tick_skipped", "schedule": "nightly", "seconds": 0.3}),
@@ -215,13 +228,17 @@ def tell_everything(tell: Events, name: str) -> None:
     """Every event, with ``name`` wherever a name or an id can be."""
     evil = claim(name, name, name)
     history = dump_history([Attempt(name, 1.0, name, f"{name} {SECRET}")])
-    for outcome in (Done(b""), Release(), Retry(history, 1.0), Dead(history, name)):
+    ends = (Dead(history, name), Dead(history, CANCELLED))
+    for outcome in (Done(b""), Release(), Retry(history, 1.0), *ends):
         tell.finished(evil, name, outcome, 0.1)
     tell.submitted(name, name, 1)
     tell.started(evil, name, 0.1)
     tell.stale([evil])
     tell.reclaimed(name, [evil])
     tell.evicted(name, 1)
+    tell.cancelled([evil])
+    tell.queue_paused(name, True)
+    tell.task_paused(name, False)
     tell.tick(name, 1.0, Ticked.FIRED)
     tell.tick(name, 1.0, Ticked.SKIPPED)
     tell.loop_lag(5.0, name)

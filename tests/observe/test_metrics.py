@@ -13,12 +13,22 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.fakes import FakeClock
 from vtasks_asgi.core.errors import VTasksError
-from vtasks_asgi.core.outcome import EXHAUSTED, UNDECODABLE, Dead, Done, Outcome, Release, Retry
+from vtasks_asgi.core.outcome import (
+    CANCELLED,
+    EXHAUSTED,
+    UNDECODABLE,
+    Dead,
+    Done,
+    Outcome,
+    Release,
+    Retry,
+)
 from vtasks_asgi.observe.collector import Families
 from vtasks_asgi.observe.metrics import MAX_SERVICES, REASONS, Metrics
 from vtasks_asgi.observe.tally import Histogram, RecentMax
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.store.base import Claim, QueueStats, Ticked
+from vtasks_asgi.store.control import Cancellation
 
 TASK = "app.tasks.send"
 DOCS = Path(__file__).parents[2] / "docs" / "observability.md"
@@ -67,6 +77,9 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
     tell.reclaimed("mail", [claim("mail")])
     tell.parked(claim("mail"), "app.unknown", 10.0)
     tell.left_behind(claim("mail"), TASK, "stack")
+    tell.cancelled([claim(), claim(), claim("mail")])
+    tell.cancel_asked(Cancellation({}, {"default": 2, "unheard": 1}, {}))
+    tell.given_back(TASK, "mail", 3)
     tell.tick("nightly", 0.3, Ticked.FIRED)
     tell.tick("nightly", 0.4, Ticked.LATE)
     tell.tick("nightly", 0.5, Ticked.SKIPPED)
@@ -74,7 +87,8 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
     tell.loop_lag(0.1, None)
     tell.service_failed("fetch", ValueError("x"))
     tell.service_failed("fetch", ValueError("y"))
-    tell.sampled({"default": QueueStats(7, 2, 1, 5, 12.5), "unheard": QueueStats(9)})
+    seen = QueueStats(7, 2, 1, 5, 12.5, paused=True)
+    tell.sampled({"default": seen, "unheard": QueueStats(9)})
 
     of_task = {"task_name": TASK, "queue": "default"}
     default, mail = {"queue": "default"}, {"queue": "mail"}
@@ -105,6 +119,11 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
         ("vtasks_queue_latency_seconds_sum", mail, 0),
         ("vtasks_retries_total", default, 1),
         ("vtasks_dead_letters_total", default | {"reason": EXHAUSTED}, 1),
+        ("vtasks_dead_letters_total", default | {"reason": CANCELLED}, 2),
+        ("vtasks_dead_letters_total", {"queue": "other", "reason": CANCELLED}, 1),
+        ("vtasks_cancelled_total", default, 2),
+        ("vtasks_given_back_total", mail, 3),
+        ("vtasks_queue_paused", default, 1),
         ("vtasks_dead_letter_evictions_total", default, 4),
         ("vtasks_stale_settle_total", default, 2),
         ("vtasks_stale_settle_total", mail, 1),
@@ -123,8 +142,8 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
         ("vtasks_loop_lag_max_seconds", {}, 0.7),
         ("vtasks_service_failures_total", {"service": "fetch"}, 2),
     ]
-    seen = [(name, labels, registry.get_sample_value(name, labels)) for name, labels, _ in expected]
-    assert seen == expected
+    told = [(name, labels, registry.get_sample_value(name, labels)) for name, labels, _ in expected]
+    assert told == expected
     assert registry.get_sample_value("vtasks_queue_depth", {"queue": "unheard"}) is None
     assert registry.get_sample_value("vtasks_queue_depth", mail) is None  # never sampled
 

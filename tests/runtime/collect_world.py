@@ -13,6 +13,7 @@ from vtasks_asgi.runtime.collect import Collector
 from vtasks_asgi.runtime.config import PoolConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions, Hand
+from vtasks_asgi.runtime.pauses import Pauses
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.supervise import services
@@ -63,16 +64,17 @@ class Worker:
         self.suspects = Suspects(self.executions, clock)
         self.slots = Slots(slots)
         hands = self.slots, self.executions, self.settler, self.suspects
-        self.collector = Collector(
-            self.store, QUEUE, *hands, config=config, events=events, clock=clock
-        )
+        self.pauses = Pauses(self.store, self.settler, events=events, clock=clock)
+        means: dict[str, Any] = {"config": config, "events": events, "clock": clock}
+        self.collector = Collector(self.store, QUEUE, *hands, pauses=self.pauses, **means)
         self._events = events
 
     @asynccontextmanager
     async def alive(self, drain: float = 0.0) -> AsyncIterator[None]:
         """It works for the body's duration, and has ended in order afterwards."""
         async with services({"settle": self.settler.run}, self._events):
-            async with services({"collect": self.collector.run}, self._events):
+            running = {"pauses": self.pauses.run, "collect": self.collector.run}
+            async with services(running, self._events):
                 yield
             await self.executions.drain(drain)
             await self.settler.flush(1.0)

@@ -98,10 +98,14 @@ class Script:
         self.ended: list[Claim] = []
         self.most = 0
         self.closed = False
+        self.in_loop = True
         self._changes = Changes()
 
     def context(self, base: contextvars.Context) -> contextvars.Context:
         return base.copy()
+
+    def interruptible(self, claim: Claim) -> bool:
+        return self.in_loop
 
     def close(self) -> None:
         self.closed = True
@@ -219,7 +223,7 @@ def configured(*pools: PoolConfig, **options: Any) -> RuntimeConfig:
 
 def rescue(claim: Claim) -> Outcome:
     """What ``vtasks_asgi.invoke`` decides, without the history."""
-    return after_crash(3, crashes=claim.crashes, history=NOTHING)
+    return after_crash(3, crashes=claim.crashes, history=NOTHING, cancelled=claim.cancelled)
 
 
 class Scene:

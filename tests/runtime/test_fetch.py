@@ -14,6 +14,7 @@ from vtasks_asgi.runtime.config import PoolConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
 from vtasks_asgi.runtime.fetch import Fetcher
+from vtasks_asgi.runtime.pauses import Pauses
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.suspects import Suspects
@@ -128,8 +129,10 @@ async def test_the_earliest_of_all_queues_counts(
     due: dict[str, float | None], timeout: float
 ) -> None:
     store, clock, events = Due(due), FakeClock(), Events()
+    await store.open()
     settler = Settler(store, events)
     executions = Executions(Scene().script, settler, clock, contextvars.copy_context())
+    pauses = Pauses(store, settler, events=events, clock=clock)
     fetcher = Fetcher(
         store,
         ["a", "b"],
@@ -137,13 +140,15 @@ async def test_the_earliest_of_all_queues_counts(
         executions,
         settler,
         Suspects(executions, clock),
+        pauses=pauses,
         config=configured(poll=60.0),
         events=events,
         clock=clock,
     )
-    fetching = asyncio.create_task(fetcher.run())
+    running = [asyncio.create_task(each.run()) for each in (pauses, fetcher)]
     assert await store.waited == timeout
-    fetching.cancel()
+    for task in running:
+        task.cancel()
 
 
 async def test_a_claim_that_took_too_long_is_given_back() -> None:

@@ -44,6 +44,13 @@ ASYNC_VERBS: dict[str, Callable[[FullStore], Awaitable[object]]] = {
     "requeue": lambda store: store.requeue(["x"]),
     "purge": lambda store: store.purge(QUEUE, State.READY),
     "prune": lambda store: store.prune(1),
+    "cancel": lambda store: store.cancel(["x"]),
+    "pause": lambda store: store.pause(QUEUE),
+    "resume": lambda store: store.resume(QUEUE),
+    "pause_task": lambda store: store.pause_task("a.task"),
+    "resume_task": lambda store: store.resume_task("a.task"),
+    "paused": lambda store: store.paused(),
+    "paused_tasks": lambda store: store.paused_tasks(),
 }
 
 
@@ -68,12 +75,14 @@ async def test_verbs_on_a_store_that_was_closed(store: FullStore) -> None:
     assert await refusing(store) == list(ASYNC_VERBS)
 
 
-async def test_extend_on_a_store_that_is_not_open(engine: Engine, store: FullStore) -> None:
+async def test_blocking_verbs_on_a_store_that_is_not_open(engine: Engine, store: FullStore) -> None:
     claim = await pushed_and_taken(store)
     for closed in (engine.make(), store):
         await closed.aclose()
         with pytest.raises(StoreUnavailable):
             await engine.in_thread(partial(closed.extend, [claim], lease=LEASE))
+        with pytest.raises(StoreUnavailable):
+            await engine.in_thread(partial(closed.cancelled, [claim]))
 
 
 async def test_sync_verbs_unopened_work_or_say_unavailable(

@@ -25,6 +25,7 @@ from tests.store.helpers import browse_all, ids, now
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry
 from vtasks_asgi.store.base import Claim, FullStore, Settlement, State, Ticked
+from vtasks_asgi.store.control import Cancel
 
 CAP = 2
 QUEUES = ["one", "two"]
@@ -52,7 +53,8 @@ OUTCOME: st.SearchStrategy[Outcome] = st.one_of(
 )
 
 
-OPERATIONS = ["requeue", "requeue", "purge", "prune", "restart", "browse", "browse"]
+OPERATIONS = ["requeue", "requeue", "purge", "prune", "restart", "browse", "browse", "pause"]
+OPERATIONS += ["resume", "pause_task"]
 
 
 @dataclass
@@ -225,6 +227,23 @@ class StoreMachine(RuleBasedStateMachine):
         self.time_passes(31)
         assert self.write(self.reclaimed(queue, limit, "other", 30.5), outcome) == []
 
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        some = data.draw(st.lists(st.sampled_from(list(self.known)[-8:]), max_size=3))
+        cancellation = self.both("cancel", [*some, "unknown"])
+        told = cancellation.outcomes.items()
+        self.live -= {id for id, outcome in told if outcome is Cancel.CANCELLED}
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def look_for_cancelled(self) -> None:
+        some = self.held[-8:]
+        real = self.real.store.cancelled([each.engine for each in some])
+        model = self.model.store.cancelled([each.model for each in some])
+        told = [(each.id, each.engine.token) for each in some if each.model in model]
+        assert sorted(names(real)) == sorted(told)
+
     def write(self, some: list[Held], outcome: Outcome) -> list[Held]:
         """Settle all of these; those that were lost."""
         real = self.run(self.real.store.settle([Settlement(each.engine, outcome) for each in some]))
@@ -234,6 +253,8 @@ class StoreMachine(RuleBasedStateMachine):
         lost = [each for each in some if each.model in model.lost]
         assert sorted(names(real.lost)) == sorted((each.id, each.engine.token) for each in lost)
         assert real.evicted == model.evicted
+        assert sorted(ids(real.cancelled)) == sorted(ids(model.cancelled))
+        self.live -= set(ids(model.cancelled))
         if isinstance(outcome, Done | Dead):
             finished = {each.id for each in some if each not in lost}
             assert finished <= self.live, "settled for the second time"
@@ -286,6 +307,18 @@ class StoreMachine(RuleBasedStateMachine):
             self.run(side.store.aclose())
             side.store = self.run(side.engine.opened(dead_letter_cap=CAP))
 
+    def pause(self, queue: str, state: State, limit: int) -> None:
+        for side in (self.real, self.model):
+            until = self.run(now(side.store)) + 20.5 if limit else None
+            self.run(side.store.pause(queue, until))
+
+    def resume(self, queue: str, state: State, limit: int) -> None:
+        self.both("resume", queue)
+        self.both("resume_task", queue)
+
+    def pause_task(self, queue: str, state: State, limit: int) -> None:
+        self.both("pause_task", queue)
+
     def browse(self, queue: str, state: State, limit: int) -> None:
         real, model = (
             self.run(browse_all(side.store, state, queue, page=limit + 1))
@@ -310,6 +343,11 @@ class StoreMachine(RuleBasedStateMachine):
             assert numbers[queue].oldest_ready == self.near(expected[queue].oldest_ready)
         known, expected = self.ask("ticks", SCHEDULES)
         assert known.last == expected.last
+        paused, expected = self.ask("paused")
+        assert paused.tasks == expected.tasks
+        assert paused.queues == {
+            name: self.near_time(until) for name, until in expected.queues.items()
+        }
 
     @invariant()
     def nothing_is_lost(self) -> None:

@@ -19,6 +19,7 @@ from django.tasks.signals import task_enqueued
 from vtasks_asgi import lanes, propagation, registry, results, signals, uniqueness
 from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
+from vtasks_asgi.backends.cancelling import Cancelling
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
@@ -41,7 +42,7 @@ MOST_SOUND = 256
 type Item = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
 
 
-class VTasksBackend(BaseTaskBackend):
+class VTasksBackend(Cancelling, BaseTaskBackend):
     """What the backends share. Subclasses provide ``make_store`` and name their OPTIONS."""
 
     task_class = VTask

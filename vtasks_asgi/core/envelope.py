@@ -108,6 +108,14 @@ def decode(body: bytes) -> Call:
     return call
 
 
+def task_of(body: bytes) -> str:
+    """The name of the task in a body, empty when that cannot be read."""
+    try:
+        return decode(body).task
+    except MessageUndecodable:
+        return ""
+
+
 def _check_version(version: Any) -> None:
     if type(version) is not int:
         raise MessageUndecodable("the envelope's version is not a number")

@@ -27,6 +27,10 @@ class WorkerLost(VTasksError):
     """Recorded as an attempt's error: its worker vanished, or its lease ran out."""
 
 
+class TaskCancelled(VTasksError):
+    """The error of a task that was cancelled: before it began, or while it ran."""
+
+
 class ResultUnserialisable(VTasksError, TypeError):
     """Recorded as an attempt's error: what the task returned cannot be kept as JSON."""
 

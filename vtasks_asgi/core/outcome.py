@@ -14,6 +14,7 @@ NOT_RETRYABLE = "not_retryable"
 DISCARDED = "discarded"
 EXPIRED = "expired"
 ARGUMENTS = "arguments"
+CANCELLED = "cancelled"
 
 
 @dataclass(slots=True)

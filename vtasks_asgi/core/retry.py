@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from vtasks_asgi.core.errors import DiscardTask, RetryTask
 from vtasks_asgi.core.outcome import (
+    CANCELLED,
     DISCARDED,
     EXHAUSTED,
     NOT_RETRYABLE,
@@ -135,9 +136,12 @@ def after_failure(
     crashes: int,
     history: bytes,
     random: Callable[[], float],
+    cancelled: bool = False,
 ) -> Retry | Dead:
     """The task raised ``error``. ``attempt`` counts every claim, crashed ones included."""
     failures = attempt - crashes
+    if cancelled:
+        return Dead(history, CANCELLED)
     if isinstance(error, DiscardTask):
         return Dead(history, DISCARDED)
     if not policy.retries(error):
@@ -153,11 +157,14 @@ def after_crash(
     crashes: int,
     history: bytes,
     random: Callable[[], float] = lambda: 0.0,
+    cancelled: bool = False,
 ) -> Retry | Dead:
     """The worker vanished for the ``crashes``-th time while it held the message.
 
     The wait is between the pause and its double, as ``random`` says, which returns [0, 1).
     """
+    if cancelled:
+        return Dead(history, CANCELLED)
     if crashes > max_rescues:
         return Dead(history, WORKER_LOST)
     if crashes <= 1:

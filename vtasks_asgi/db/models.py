@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 READY, DELAYED, RUNNING = 0, 1, 2
+QUEUE, TASK = 0, 1
 
 _REPLACED_INDEXES = frozenset({"models.W037", "models.W043"})
 
@@ -42,6 +43,7 @@ class Message(models.Model):
     history = models.BinaryField(null=True)
     unique_key = models.CharField(max_length=64, null=True)
     note = models.BinaryField(null=True)
+    cancelled_at = models.FloatField(null=True)
 
     class Meta:
         verbose_name = _("message")
@@ -153,3 +155,23 @@ class Tick(models.Model):
 
     def __str__(self) -> str:
         return self.schedule
+
+
+class Pause(models.Model):
+    """A queue or a task that is paused: until then, or without a time until it is resumed."""
+
+    class Kind(models.IntegerChoices):
+        QUEUE = QUEUE, _("Queue")
+        TASK = TASK, _("Task")
+
+    pk = models.CompositePrimaryKey("kind", "name")
+    kind = models.SmallIntegerField(choices=Kind)
+    name = models.CharField(max_length=255)
+    until = models.FloatField(null=True)
+
+    class Meta:
+        verbose_name = _("pause")
+        verbose_name_plural = _("pauses")
+
+    def __str__(self) -> str:
+        return self.name

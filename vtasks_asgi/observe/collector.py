@@ -75,6 +75,15 @@ class Families:
         self.left_behind = CounterMetricFamily(
             "vtasks_left_behind", "Runs that did not end when their time was over.", labels=of_queue
         )
+        self.cancelled = CounterMetricFamily(
+            "vtasks_cancelled", "Runs in this process that were asked to end.", labels=of_queue
+        )
+        self.given_back = CounterMetricFamily(
+            "vtasks_given_back", "Claims put back because their task is paused.", labels=of_queue
+        )
+        self.paused = GaugeMetricFamily(
+            "vtasks_queue_paused", "1 while the queue is paused, else 0.", labels=of_queue
+        )
         self.depth = GaugeMetricFamily(
             "vtasks_queue_depth", "Messages ready and waiting.", labels=of_queue
         )
@@ -170,6 +179,8 @@ def _tell_queue(families: Families, name: str, queue: QueueCell) -> None:
     families.reclaimed.add_metric(label, queue.reclaimed)
     families.parked.add_metric(label, queue.parked)
     families.left_behind.add_metric(label, queue.left_behind)
+    families.cancelled.add_metric(label, queue.cancelled)
+    families.given_back.add_metric(label, queue.given_back)
     for reason, count in queue.dead.items():
         families.dead.add_metric([name, reason], count)
     if queue.depth is not None:
@@ -177,6 +188,7 @@ def _tell_queue(families: Families, name: str, queue: QueueCell) -> None:
         families.delayed.add_metric(label, queue.depth.delayed)
         families.kept.add_metric(label, queue.depth.dead)
         families.oldest.add_metric(label, queue.depth.oldest)
+        families.paused.add_metric(label, int(queue.depth.paused))
 
 
 def _tell_histogram(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from vtasks_asgi.core.outcome import (
+    CANCELLED,
     DISCARDED,
     EXPIRED,
     Dead,
@@ -21,6 +22,7 @@ from vtasks_asgi.core.outcome import (
 )
 from vtasks_asgi.runtime.events import Listener
 from vtasks_asgi.store.base import Claim, Ticked
+from vtasks_asgi.store.control import Cancellation
 
 tasks = logging.getLogger("vtasks_asgi.tasks")
 runtime = logging.getLogger("vtasks_asgi.runtime")
@@ -32,6 +34,7 @@ MAX_TEXT = 200
 PARKED_PAUSE, PARKED_NAMES = 60.0, 100
 #: Of dead letters that are none of their task's failures.
 _LEVELS = {DISCARDED: logging.INFO, EXPIRED: logging.WARNING}
+_PAUSED = {True: "paused", False: "resumed"}
 
 
 class Logs(Listener):
@@ -122,6 +125,28 @@ class Logs(Listener):
             *(fields["vtasks_task"], stack),
             extra=fields | {"vtasks_event": "left_behind"},
         )
+
+    def cancelled(self, claims: Sequence[Claim]) -> None:
+        for queue, ids in _by_queue(claims).items():
+            runtime.info(
+                "%d running messages on queue %s were cancelled (first: %s)",
+                *(len(ids), queue, ids[0]),
+                extra=_many("cancelled", queue, ids),
+            )
+
+    def cancel_asked(self, cancellation: Cancellation) -> None:
+        for queue, count in cancellation.evicted.items():
+            self.evicted(queue, count)
+
+    def queue_paused(self, queue: str, paused: bool) -> None:
+        fields = {"vtasks_event": _PAUSED[paused], "vtasks_queue": clean(queue)}
+        does = "is paused: nothing of it begins" if paused else "goes on"
+        runtime.warning("Queue %s %s", clean(queue), does, extra=fields)
+
+    def task_paused(self, task: str, paused: bool) -> None:
+        fields = {"vtasks_event": _PAUSED[paused], "vtasks_task": clean(task)}
+        does = "is paused: its messages are given back" if paused else "goes on"
+        runtime.warning("Task %s %s", clean(task), does, extra=fields)
 
     def stale(self, claims: Sequence[Claim]) -> None:
         for queue, ids in _by_queue(claims).items():
@@ -217,6 +242,13 @@ def _log_retry(outcome: Retry, fields: dict[str, object]) -> None:
 
 
 def _log_dead_letter(outcome: Dead, fields: dict[str, object]) -> None:
+    if outcome.reason == CANCELLED:
+        attempt = fields["vtasks_attempt"]
+        fields |= {"vtasks_event": "dead_letter", "vtasks_reason": CANCELLED}
+        tasks.info(
+            "Task %s ended in attempt %d: cancelled", fields["vtasks_task"], attempt, extra=fields
+        )
+        return
     error, reason = _error(outcome.history), clean(outcome.reason)
     tasks.log(
         _LEVELS.get(outcome.reason, logging.ERROR),

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from vtasks_asgi.core.errors import VTasksError
 from vtasks_asgi.core.outcome import (
     ARGUMENTS,
+    CANCELLED,
     DISCARDED,
     EXHAUSTED,
     EXPIRED,
@@ -37,6 +38,7 @@ from vtasks_asgi.observe.tally import (
 )
 from vtasks_asgi.runtime.events import Listener
 from vtasks_asgi.store.base import Claim, QueueStats, Ticked
+from vtasks_asgi.store.control import Cancellation
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 REASONS = frozenset(
     {
         ARGUMENTS,
+        CANCELLED,
         DISCARDED,
         EXHAUSTED,
         EXPIRED,
@@ -170,6 +173,27 @@ class Metrics(Listener):
         with self._lock:
             return self._queues.setdefault(OTHER, QueueCell())
 
+    # -- operators
+
+    def cancelled(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            queue = self._queues.get(claim.queue) or self._other_queue()
+            with self._lock:
+                queue.cancelled += 1
+
+    def cancel_asked(self, cancellation: Cancellation) -> None:
+        for name, count in cancellation.buried.items():
+            queue = self._queues.get(name) or self._other_queue()
+            with self._lock:
+                queue.dead[CANCELLED] = queue.dead.get(CANCELLED, 0) + count
+        for name, count in cancellation.evicted.items():
+            self.evicted(name, count)
+
+    def given_back(self, task: str, queue: str, count: int) -> None:
+        cell = self._queues.get(queue) or self._other_queue()
+        with self._lock:
+            cell.given_back += count
+
     # -- leases and dead letters
 
     def stale(self, claims: Sequence[Claim]) -> None:
@@ -207,7 +231,7 @@ class Metrics(Listener):
             for name, seen in stats.items():
                 if cell := self._queues.get(name):
                     oldest = seen.oldest_ready or 0.0
-                    cell.depth = Depth(seen.ready, seen.delayed, seen.dead, oldest)
+                    cell.depth = Depth(seen.ready, seen.delayed, seen.dead, oldest, seen.paused)
 
     def loop_lag(self, seconds: float, culprit: str | None) -> None:
         with self._lock:

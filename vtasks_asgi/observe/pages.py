@@ -164,6 +164,7 @@ def _details(health: Health) -> dict[str, Any]:
                 "idle_for": _rounded(queue.idle_for),
                 "running": queue.running,
                 "oldest_ready": _rounded(queue.oldest_ready),
+                "paused": queue.paused,
             }
             for name, queue in health.queues.items()
         },

@@ -108,6 +108,7 @@ class Depth:
     delayed: int
     dead: int
     oldest: float
+    paused: bool = False
 
 
 @dataclass(slots=True)
@@ -124,6 +125,8 @@ class QueueCell:
     reclaimed: int = 0
     parked: int = 0
     left_behind: int = 0
+    cancelled: int = 0
+    given_back: int = 0
     depth: Depth | None = None
 
     def copy(self) -> "QueueCell":
@@ -138,6 +141,8 @@ class QueueCell:
             self.reclaimed,
             self.parked,
             self.left_behind,
+            self.cancelled,
+            self.given_back,
             self.depth,
         )
 

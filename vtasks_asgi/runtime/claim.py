@@ -10,6 +10,7 @@ from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
+from vtasks_asgi.runtime.pauses import Pauses
 from vtasks_asgi.store.base import Claimed, Store
 
 
@@ -20,6 +21,7 @@ class Claimer:
         self,
         store: Store,
         executions: Executions,
+        pauses: Pauses,
         *,
         config: RuntimeConfig,
         events: Events,
@@ -27,13 +29,19 @@ class Claimer:
     ) -> None:
         self._store = store
         self._executions = executions
+        self._pauses = pauses
         self._config = config
         self._events = events
         self._clock = clock
         self.last_round: dict[str, float] = {}
 
     async def claim(self, queue: str, limit: int) -> Claimed:
-        """Up to ``limit`` messages, which the caller must start, hold or release at once."""
+        """Up to ``limit`` messages, which the caller must start, hold or release at once.
+
+        Those of paused tasks are given back instead. There may be others behind them, so what comes
+        next counts as due.
+        """
+        await self._pauses.wait_known()
         config, asked = self._config, self._clock.monotonic()
         claiming = asyncio.ensure_future(
             self._store.claim(queue, limit, worker=config.worker, lease=config.lease)
@@ -52,4 +60,5 @@ class Claimer:
             claimed.claims = []
         self.last_round[queue] = now
         self._events.claimed(queue, claimed.claims)
-        return claimed
+        kept = self._pauses.sift(claimed.claims)
+        return claimed if len(kept) == len(claimed.claims) else Claimed(kept, 0.0)

@@ -12,13 +12,13 @@ from functools import partial
 
 from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.core.clock import Clock
-from vtasks_asgi.core.envelope import decode
-from vtasks_asgi.core.errors import MessageUndecodable
+from vtasks_asgi.core.envelope import task_of
 from vtasks_asgi.runtime.claim import Claimer
 from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
 from vtasks_asgi.runtime.lone import LoneRuns
+from vtasks_asgi.runtime.pauses import Pauses
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slices import Slices
 from vtasks_asgi.runtime.slots import Slots
@@ -47,6 +47,7 @@ class Collector:
         settler: Settler,
         suspects: Suspects,
         *,
+        pauses: Pauses,
         config: RuntimeConfig,
         events: Events,
         clock: Clock,
@@ -61,7 +62,9 @@ class Collector:
         suspects.give_way.append(self._let_go)
         self._poll = config.poll
         self._clock = clock
-        self._claimer = Claimer(store, executions, config=config, events=events, clock=clock)
+        self._claimer = Claimer(
+            store, executions, pauses, config=config, events=events, clock=clock
+        )
         self.last_round = self._claimer.last_round
         self._calming = False
         self._held: list[Claim] = []
@@ -206,15 +209,7 @@ async def groups(batch: Batch, claims: Iterable[Claim]) -> list[list[Claim]]:
     calls: dict[str | tuple[str], list[Claim]] = {}
     slices = Slices()
     for claim in claims:
-        key = (claim.id,) if claim.crashes else batch.task or task_of(claim)
+        key = (claim.id,) if claim.crashes else batch.task or task_of(claim.body)
         calls.setdefault(key, []).append(claim)
         await slices.rest()
     return list(calls.values())
-
-
-def task_of(claim: Claim) -> str:
-    """Its task's name; empty if it cannot be read."""
-    try:
-        return decode(claim.body).task
-    except MessageUndecodable:
-        return ""  # whoever runs it buries it

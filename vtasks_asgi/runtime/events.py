@@ -11,6 +11,7 @@ from typing import Any
 
 from vtasks_asgi.core.outcome import Dead, Outcome
 from vtasks_asgi.store.base import Claim, QueueStats, Ticked
+from vtasks_asgi.store.control import Cancellation
 
 logger = logging.getLogger("vtasks_asgi")
 
@@ -39,13 +40,29 @@ class Listener:
         """A call of a batch's function with ``size`` messages returned, or raised ``error``."""
 
     def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
-        """A message was dead-lettered without a run: undecodable, expired, or its worker lost."""
+        """A message was dead-lettered without a run that chose so: undecodable, expired, or worker
+        lost, or cancelled when it was to wait again."""
 
     def parked(self, claim: Claim, task: str, seconds: float) -> None:
         """A message waits for so long, for nobody here knows its task; no attempt was used."""
 
     def left_behind(self, claim: Claim, task: str, stack: str) -> None:
         """A run did not end though its time was over; its slot is free, and it may run on."""
+
+    def cancelled(self, claims: Sequence[Claim]) -> None:
+        """Somebody has asked for these, which are in hand, to end."""
+
+    def cancel_asked(self, cancellation: Cancellation) -> None:
+        """Messages were cancelled from this process, and this became of them (any thread)."""
+
+    def given_back(self, task: str, queue: str, count: int) -> None:
+        """``count`` claims were put back without an attempt: their task is paused."""
+
+    def queue_paused(self, queue: str, paused: bool) -> None:
+        """A queue that is consumed here was found paused, or no longer so."""
+
+    def task_paused(self, task: str, paused: bool) -> None:
+        """A task was found paused, or no longer so."""
 
     def stale(self, claims: Sequence[Claim]) -> None:
         """Settlements or renewals refused: the leases had passed to somebody else."""
@@ -140,6 +157,11 @@ class Events:
     given_up: Callable[[Claim, str, Dead], None]
     parked: Callable[[Claim, str, float], None]
     left_behind: Callable[[Claim, str, str], None]
+    cancelled: Callable[[Sequence[Claim]], None]
+    cancel_asked: Callable[[Cancellation], None]
+    given_back: Callable[[str, str, int], None]
+    queue_paused: Callable[[str, bool], None]
+    task_paused: Callable[[str, bool], None]
     stale: Callable[[Sequence[Claim]], None]
     reclaimed: Callable[[str, Sequence[Claim]], None]
     evicted: Callable[[str, int], None]

@@ -9,14 +9,13 @@ import contextvars
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.core.clock import Clock
-from vtasks_asgi.core.envelope import decode
-from vtasks_asgi.core.errors import MessageUndecodable
+from vtasks_asgi.core.envelope import task_of
 from vtasks_asgi.core.outcome import Done, Outcome, Release
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
@@ -46,6 +45,10 @@ class Invoke(Protocol):
 
     async def batch(self, batch: Batch, claims: Sequence[Claim], hand: Hand) -> Outcome:
         """Run these by one call, each decided as soon as that is known; the outcome of the rest."""
+        ...
+
+    def interruptible(self, claim: Claim) -> bool:
+        """Does cancelling that coroutine end its task? Not where the task runs in a thread."""
         ...
 
     def close(self) -> None:
@@ -255,6 +258,23 @@ class Executions:
             if execution.task and all(each.over for each in execution.group):
                 execution.task.cancel("the lease was lost")
 
+    def cancel(self, claims: Iterable[Claim]) -> None:
+        """Somebody asked for these to end: cancel what can be cancelled, tell the others.
+
+        What has not begun is given back, and ends thereby. The call of a batch goes on.
+        """
+        for claim in claims:
+            execution = self._in_hand.get((claim.id, claim.token))
+            if execution is None or execution.over or execution.claim.cancelled:
+                continue
+            execution.claim.cancelled = True
+            if execution.waiting:
+                if execution.slots:
+                    execution.slots.give()
+                self._decide(execution, Release())
+            elif execution.task and not execution.group and self._invoke.interruptible(claim):
+                execution.task.cancel("the task was cancelled")
+
     async def drain(self, budget: float) -> int:
         """Let what runs end within ``budget`` seconds, then release the rest; how many late."""
         await self._wait_for_tasks(budget)
@@ -278,6 +298,5 @@ class Executions:
             if execution.over or execution.waiting:
                 continue
             if execution.task is current or execution.task is None:
-                with suppress(MessageUndecodable):
-                    return decode(execution.claim.body).task
+                return task_of(execution.claim.body) or None
         return None

@@ -10,6 +10,7 @@ from vtasks_asgi.runtime.claim import Claimer
 from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
+from vtasks_asgi.runtime.pauses import Pauses
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slices import Slices
 from vtasks_asgi.runtime.slots import Slots
@@ -30,6 +31,7 @@ class Fetcher:
         settler: Settler,
         suspects: Suspects,
         *,
+        pauses: Pauses,
         config: RuntimeConfig,
         events: Events,
         clock: Clock,
@@ -44,7 +46,9 @@ class Fetcher:
         self._poll = config.poll
         self._clock = clock
         self._traffic = traffic or Traffic(clock)
-        self._claimer = Claimer(store, executions, config=config, events=events, clock=clock)
+        self._claimer = Claimer(
+            store, executions, pauses, config=config, events=events, clock=clock
+        )
         self.last_round = self._claimer.last_round
 
     @property

@@ -25,6 +25,7 @@ class QueueHealth:
     idle_for: float | None = None
     running: int = 0
     oldest_ready: float | None = None
+    paused: bool = False
 
 
 @dataclass(slots=True)

@@ -28,8 +28,11 @@ class Housekeeper:
     async def sample(self) -> None:
         while True:
             began = self._clock.monotonic()
-            self.stats = await self._store.stats(self._config.queues)
+            before, self.stats = self.stats, await self._store.stats(self._config.queues)
             self._events.sampled(self.stats)
+            for queue, seen in self.stats.items():
+                if seen.paused is not (queue in before and before[queue].paused):
+                    self._events.queue_paused(queue, seen.paused)
             # Counting a huge backlog takes a while: never spend more than 5 % of the time on it.
             took = self._clock.monotonic() - began
             await asyncio.sleep(max(self._config.sample_every, took * 20))

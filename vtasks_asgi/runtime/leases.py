@@ -1,24 +1,27 @@
 """Keeps leases alive from a thread of its own, so that a blocked loop loses none.
 
-The same thread watches the loop: it pings it, measures how long the answer takes, and names the
-message whose task is in the way.
+The same thread asks which of what is in hand was cancelled, and watches the loop: it pings it,
+measures how long the answer takes, and names the message whose task is in the way.
 """
 
 import asyncio
 import logging
 import threading
+from contextlib import suppress
 
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
-from vtasks_asgi.store.base import Claim, Store
+from vtasks_asgi.store.base import Claim, FullStore
 
 logger = logging.getLogger("vtasks_asgi")
 
 PING_EVERY = 0.5
 #: A loop that has not answered for so long is reported while it is still blocked (seconds).
 BLOCKED_AFTER = 1.0
+#: Seconds in hand after which it is asked whether a message was cancelled, and between two times.
+LOOK_AFTER = LOOK_EVERY = 1.0
 #: Seconds between two log lines about one outage.
 COMPLAIN_EVERY = 10.0
 BATCH = 500
@@ -28,7 +31,13 @@ class Leases:
     """A service whose work happens in a thread."""
 
     def __init__(
-        self, store: Store, executions: Executions, *, lease: float, events: Events, clock: Clock
+        self,
+        store: FullStore,
+        executions: Executions,
+        *,
+        lease: float,
+        events: Events,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._executions = executions
@@ -59,11 +68,14 @@ class Leases:
 
     def _keep(self, stop: threading.Event, ended: "asyncio.Future[None]") -> None:
         try:
-            renew_at = 0.0
+            renew_at = look_at = 0.0
             while not stop.wait(min(PING_EVERY, self._lease / 4)):
                 self._ping()
                 if self._clock.monotonic() >= renew_at:
                     renew_at = self._clock.monotonic() + self._renew()
+                if self._clock.monotonic() >= look_at:
+                    look_at = self._clock.monotonic() + LOOK_EVERY
+                    self._look_for_cancelled()
         except Exception as error:  # noqa: BLE001 - raised again in the service
             self._tell(_fail, ended, error)
 
@@ -84,6 +96,18 @@ class Leases:
             self._complain(error)
             return min(1.0, self._lease / 4)
         return self._lease / 3
+
+    def _look_for_cancelled(self) -> None:
+        oldest = self._clock.monotonic() - LOOK_AFTER
+        held = [
+            each.claim
+            for each in self._executions.in_hand()
+            if each.held_since <= oldest and not (each.over or each.claim.cancelled)
+        ]
+        with suppress(StoreError):  # renewing meets the same error and tells of it
+            for start in range(0, len(held), BATCH):
+                if marked := self._store.cancelled(held[start : start + BATCH]):
+                    self._tell(self._cancel, marked)
 
     def _complain(self, error: StoreError) -> None:
         now = self._clock.monotonic()
@@ -121,6 +145,10 @@ class Leases:
     def _lose(self, lost: list[Claim]) -> None:
         self._events.stale(lost)
         self._executions.lose(lost)
+
+    def _cancel(self, marked: list[Claim]) -> None:
+        self._events.cancelled(marked)
+        self._executions.cancel(marked)
 
 
 def _fail(ended: "asyncio.Future[None]", error: BaseException) -> None:

@@ -93,6 +93,7 @@ class Monitor(Listener):
             now - consumer.last_round.get(queue, self._born),
             consumer.slots.busy,
             stats.oldest_ready if stats else None,
+            stats is not None and stats.paused,
         )
 
     def _stalled(self, queues: dict[str, QueueHealth]) -> list[str]:

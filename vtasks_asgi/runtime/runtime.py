@@ -19,6 +19,7 @@ from vtasks_asgi.runtime.health import Health
 from vtasks_asgi.runtime.housekeeping import Housekeeper
 from vtasks_asgi.runtime.leases import Leases
 from vtasks_asgi.runtime.monitor import Monitor
+from vtasks_asgi.runtime.pauses import Pauses
 from vtasks_asgi.runtime.reclaim import Reclaimer
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.settled import Settled
@@ -220,25 +221,32 @@ class Runtime:
     def _services(
         self, settler: Settler, executions: Executions, leases: Leases
     ) -> dict[str, Service]:
-        consumers = self._consumers(settler, executions)
+        pauses = Pauses(self.store, settler, events=self._events, clock=self._clock)
+        consumers = self._consumers(settler, executions, pauses)
         reclaimer = Reclaimer(
             self.store, settler, self._rescue, config=self.config, events=self._events
         )
         keeper = Housekeeper(self.store, config=self.config, events=self._events, clock=self._clock)
         self._monitor.watch(list(consumers.values()), leases, keeper)
         running: dict[str, Service] = {name: each.run for name, each in consumers.items()}
-        running |= {"reclaim": reclaimer.run, "sample": keeper.sample, "prune": keeper.prune}
+        running |= {"reclaim": reclaimer.run, "pauses": pauses.run}
+        running |= {"sample": keeper.sample, "prune": keeper.prune}
         if self._cron is not None:
             running["cron"] = self._cron.run
         return running
 
     def _consumers(
-        self, settler: Settler, executions: Executions
+        self, settler: Settler, executions: Executions, pauses: Pauses
     ) -> dict[str, Fetcher | Collector]:
         """A fetcher for each pool, and a collector for each queue that is run in batches."""
         consumers: dict[str, Fetcher | Collector] = {}
         suspects = Suspects(executions, self._clock)
-        means: _Means = {"config": self.config, "events": self._events, "clock": self._clock}
+        means: _Means = {
+            "pauses": pauses,
+            "config": self.config,
+            "events": self._events,
+            "clock": self._clock,
+        }
         for number, pool in enumerate(self.config.pools):
             slots = Slots(pool.size)
             hands = slots, executions, settler, suspects
@@ -256,6 +264,7 @@ class Runtime:
 class _Means(TypedDict):
     """What every consumer is given."""
 
+    pauses: Pauses
     config: RuntimeConfig
     events: Events
     clock: Clock

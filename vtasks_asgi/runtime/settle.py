@@ -6,10 +6,15 @@ delays outcomes and never changes them; the token makes a repeated settlement ha
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from vtasks_asgi.core.envelope import task_of
+from vtasks_asgi.core.outcome import CANCELLED, Dead
 from vtasks_asgi.runtime.events import Events
-from vtasks_asgi.store.base import Claim, Settlement, Store
+from vtasks_asgi.store.base import Claim, Settled, Settlement, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Settlements in one call of the store.
 BATCH = 500
@@ -63,17 +68,20 @@ class Settler:
             settled = await self._store.settle(batch)
             for _ in batch:
                 self.settled(self._pending.popleft().claim)
-            self._tell(settled.lost, settled.evicted)
+            self._tell(settled)
             if len(self._pending) <= CONGESTED:
                 self._room.set()
             if not self._pending:
                 self._work.clear()
                 self._quiet.set()
 
-    def _tell(self, lost: Sequence[Claim], evicted: dict[str, int]) -> None:
-        if lost:
-            self._events.stale(lost)
-        for queue, count in evicted.items():
+    def _tell(self, settled: Settled) -> None:
+        if settled.lost:
+            self._events.stale(settled.lost)
+        for claim in settled.cancelled:
+            dead = Dead(claim.history or b"", CANCELLED)
+            self._events.given_up(claim, task_of(claim.body), dead)
+        for queue, count in settled.evicted.items():
             self._events.evicted(queue, count)
 
 

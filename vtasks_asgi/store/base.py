@@ -2,11 +2,12 @@
 
 No verb retries, logs or sleeps; policy never lives here. ``store.memory`` is the reference: the
 specification in dicts. A store reads its own server's clock wherever leases and due times are
-compared. ``extend`` and ``push_sync`` block and may be called from any thread; everything else is
-awaited on the loop that opened the store. A driver's errors surface as ``StoreError``.
+compared. ``extend``, ``cancelled`` and verbs named ``_sync`` block and may be called from any
+thread; everything else is awaited on the loop that opened the store. A driver's errors surface as
+``StoreError``.
 
-Before ``open`` and after ``aclose`` every verb raises ``StoreUnavailable``; only ``push_sync`` and
-``lookup_sync`` may answer then, where they use the caller's own connection. Empty sequences are
+Before ``open`` and after ``aclose`` every verb raises ``StoreUnavailable``; only those named
+``_sync`` may answer then, where they use the caller's own connection. Empty sequences are
 legal everywhere, and a ``limit`` below 1 takes nothing. Bodies, histories and values are any bytes;
 queue, worker and schedule names any text without NUL; ids ASCII text of at most 64 characters, and
 to ask for one of another form is legal: nothing has it.
@@ -19,6 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Outcome
+from vtasks_asgi.store.control import Control
 
 
 class State(StrEnum):
@@ -69,7 +71,8 @@ class Claim:
     ``lost_worker`` and ``lost_at`` are set by ``reclaim`` only: who held it, and since when.
     ``unique`` is the unique key it holds. ``handle`` is the store's own reference to the message,
     opaque to everybody else. ``note`` is what its runs have noted so far: its holder may change it,
-    and ``save`` and ``settle`` write it.
+    and ``save`` and ``settle`` write it. ``cancelled`` is set by ``reclaim`` if somebody has asked
+    for its end, and later by whoever learns of that.
     """
 
     id: str
@@ -86,6 +89,7 @@ class Claim:
     handle: Any = None
     unique: str | None = None
     note: bytes | None = None
+    cancelled: bool = False
 
 
 @dataclass(slots=True)
@@ -112,10 +116,12 @@ class Settled:
     """What ``settle`` could not write (``lost``: the lease had passed on), and what it evicted.
 
     ``evicted`` counts dead letters dropped to keep a queue's dead letters under the cap.
+    ``cancelled`` are those to be retried or released that became dead letters instead.
     """
 
     lost: list[Claim] = field(default_factory=list)
     evicted: dict[str, int] = field(default_factory=dict)
+    cancelled: list[Claim] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -166,6 +172,7 @@ class QueueStats:
     running: int = 0
     dead: int = 0
     oldest_ready: float | None = None
+    paused: bool = False
 
 
 class Store(Protocol):
@@ -235,8 +242,9 @@ class Store(Protocol):
 
         A lost settlement does not hinder the others. A retry or release without delay is ready at
         once. A release takes the attempt back that its claim had counted; a reclaimed claim had
-        counted none. Evicted are the dead letters buried first. Each claim's ``note`` is written
-        with its outcome.
+        counted none. What was cancelled becomes a dead letter where it would wait again, attempt
+        and history as if it did. Evicted are the dead letters buried first. Each claim's ``note``
+        is written with its outcome.
         """
         ...
 
@@ -326,8 +334,8 @@ class Inspector(Protocol):
         ...
 
 
-class FullStore(Store, Inspector, Protocol):
-    """Every store of this package is both."""
+class FullStore(Store, Inspector, Control, Protocol):
+    """Every store of this package is all of these."""
 
 
 #: A finer grain than this is lost in JSON and in databases alike (seconds).

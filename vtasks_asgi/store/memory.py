@@ -1,7 +1,7 @@
 """The reference store: the contract in dicts, for tests and as the specification.
 
 One lock makes every verb atomic; nothing survives the process. What onlookers ask is answered in
-``store.memory_inspect``.
+``store.memory_inspect``, what operators do in ``store.memory_control``.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from secrets import token_hex
 
 from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.core.outcome import Dead, Release, Retry
+from vtasks_asgi.core.outcome import CANCELLED, Dead, Release, Retry
 from vtasks_asgi.store.base import (
     Claim,
     Claimed,
@@ -23,15 +23,15 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.memory_inspect import Entry, Lock, MemoryInspector
+from vtasks_asgi.store.memory_control import MemoryControl
+from vtasks_asgi.store.memory_inspect import Entry, Lock, in_force
 
 
-class MemoryStore(MemoryInspector):
+class MemoryStore(MemoryControl):
     """See ``store.base``. ``dead_letter_cap`` is per queue; ``clock`` the system's by default."""
 
     def __init__(self, *, clock: Clock | None = None, dead_letter_cap: int = 1000) -> None:
-        super().__init__(clock or SystemClock())
-        self._cap = dead_letter_cap
+        super().__init__(clock or SystemClock(), dead_letter_cap)
         self._ticks: dict[str, float] = {}
         self._heard: dict[str, int] = {}
         self._waiters: dict[asyncio.Event, tuple[frozenset[str], Callable[[], object]]] = {}
@@ -120,12 +120,14 @@ class MemoryStore(MemoryInspector):
             for entry in self._of(queue, State.DELAYED):
                 if (entry.record.run_at or 0.0) <= now:
                     entry.record.state = State.READY
-            ready = sorted(self._of(queue, State.READY), key=_by_priority)
+            due = [entry.record.run_at or 0.0 for entry in self._of(queue, State.DELAYED)]
+            pause = in_force(self._paused.queues, now)
+            due += [until for name, until in pause.items() if name == queue and until is not None]
+            ready = [] if queue in pause else sorted(self._of(queue, State.READY), key=_by_priority)
             claims = []
             for entry in ready[: max(0, limit)]:
                 entry.record.attempt += 1
                 claims.append(hand_out(entry, worker, now, lease))
-            due = [entry.record.run_at or 0.0 for entry in self._of(queue, State.DELAYED)]
             return Claimed(claims, min(due) - now if due else None)
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
@@ -147,9 +149,12 @@ class MemoryStore(MemoryInspector):
             for settlement in settlements:
                 if entry := self._held(settlement.claim):
                     self._apply(entry, settlement, now)
+                    if isinstance(settlement.outcome, Release | Retry) and entry.record.reason:
+                        settled.cancelled.append(settlement.claim)
                 else:
                     settled.lost.append(settlement.claim)
-            for queue in {s.claim.queue for s in settlements if isinstance(s.outcome, Dead)}:
+            buried = {s.claim.queue for s in settlements if isinstance(s.outcome, Dead)}
+            for queue in buried | {claim.queue for claim in settled.cancelled}:
                 if evicted := self._evict(queue):
                     settled.evicted[queue] = evicted
         return settled
@@ -171,6 +176,7 @@ class MemoryStore(MemoryInspector):
                 lost = entry.record.worker, entry.record.started_at
                 claim = hand_out(entry, worker, now, lease)
                 claim.lost_worker, claim.lost_at = lost
+                claim.cancelled = entry.cancelled
                 claims.append(claim)
             return claims
 
@@ -196,10 +202,6 @@ class MemoryStore(MemoryInspector):
             if queue in queues:
                 wake()
 
-    def _held(self, claim: Claim) -> Entry | None:
-        entry = self._entries.get(claim.id)
-        return entry if entry and entry.token == claim.token else None
-
     def _apply(self, entry: Entry, settlement: Settlement, now: float) -> None:
         record, outcome = entry.record, settlement.outcome
         entry.token, record.worker, record.started_at = None, None, None
@@ -209,24 +211,23 @@ class MemoryStore(MemoryInspector):
                 record.history = outcome.history
             elif settlement.claim.lost_worker is None:
                 record.attempt -= 1
+            if entry.cancelled:
+                self._bury(entry, CANCELLED, now)
+                return
             record.run_at = now + outcome.delay
             record.state = State.DELAYED if outcome.delay > 0 else State.READY
             self._ring(record.queue)
             return
-        self._let_key_go(entry, now)
-        record.history, record.finished_at = outcome.history, now
-        entry.seq, entry.since = next(self._seqs), now
+        record.history = outcome.history
         if isinstance(outcome, Dead):
-            record.state, record.reason = State.DEAD, outcome.reason
+            self._bury(entry, outcome.reason, now)
         elif outcome.ttl > 0:
             record.state, record.value = State.DONE, outcome.value
             entry.expires_at = now + outcome.ttl
+            self._finish(entry, now)
         else:
+            self._let_key_go(entry, now)
             del self._entries[record.id]
-
-    def _evict(self, queue: str) -> int:
-        dead = self._of(queue, State.DEAD)
-        return self._delete(dead[: max(0, len(dead) - self._cap)])
 
 
 def _by_priority(entry: Entry) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from itertools import count
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
+from vtasks_asgi.store.control import Paused
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class Entry:
 
     ``seq`` orders pushes, and for finished messages their ends. ``since`` is the time of the push,
     or of the end. ``lease_until`` counts while there is a ``token``. ``unique`` is its key.
+    ``cancelled`` is a mark on one that runs.
     """
 
     record: Record
@@ -27,6 +29,7 @@ class Entry:
     lease_until: float = 0.0
     expires_at: float | None = None
     unique: str | None = None
+    cancelled: bool = False
 
 
 @dataclass(slots=True)
@@ -40,12 +43,14 @@ class Lock:
 class MemoryInspector:
     """See ``store.base``."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, dead_letter_cap: int) -> None:
         self._clock = clock
+        self._cap = dead_letter_cap
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         self._locks: dict[tuple[str, str], Lock] = {}
         self._rings: Counter[str] = Counter()
+        self._paused = Paused()
         self._seqs = count(1)
         self._opened = False
 
@@ -63,7 +68,9 @@ class MemoryInspector:
 
     def _stats(self, queue: str, now: float) -> QueueStats:
         stats = QueueStats(
-            running=len(self._of(queue, State.RUNNING)), dead=len(self._of(queue, State.DEAD))
+            running=len(self._of(queue, State.RUNNING)),
+            dead=len(self._of(queue, State.DEAD)),
+            paused=queue in in_force(self._paused.queues, now),
         )
         for entry in self._of(queue, State.READY) + self._of(queue, State.DELAYED):
             since = max(entry.since, entry.record.run_at or 0.0)
@@ -159,6 +166,11 @@ class MemoryInspector:
 
     def _ring(self, queue: str) -> None:
         raise NotImplementedError
+
+
+def in_force(pauses: dict[str, float | None], now: float) -> dict[str, float | None]:
+    """Those that have not ended by themselves."""
+    return {name: until for name, until in pauses.items() if until is None or until > now}
 
 
 _LIVE = (State.READY, State.DELAYED, State.RUNNING)

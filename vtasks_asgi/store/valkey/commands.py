@@ -15,6 +15,7 @@ from vtasks_asgi.store.valkey.wire import Request, bulk, call
 
 PUSH, CLAIM, EXTEND = script("push"), script("claim"), script("extend")
 RECLAIM, SAVE, SETTLE = script("reclaim"), script("save"), script("settle")
+CANCELLED = script("cancelled")
 
 #: Messages of one call at the most, and bytes: a script must not hold the server up.
 CHUNK = 1000
@@ -156,20 +157,28 @@ def reclaim(keys: Keys, limit: int, *, worker: str, lease: float, token: str) ->
 def reclaimed(queue: str, token: str, reply: list[Any]) -> list[Claim]:
     """What ``reclaim`` took over."""
     claims = []
-    for id, own, body, meta, history, note in zip(*reply, strict=True):
+    for id, own, body, meta, history, note, mark in zip(*reply, strict=True):
         lost = layout.read_own(own)
         priority = layout.priority_of(lost.place)
         claim = Claim(layout.text(id), queue, body[8:], priority, token, 1, handle=lost.place)
         _add_meta(claim, meta)
         claim.history, claim.note = history, note
         claim.lost_worker, claim.lost_at = lost.worker or "", lost.started_at or 0.0
+        claim.cancelled = mark is not None
         claims.append(claim)
     return claims
 
 
 def extend(keys: Keys, claims: Sequence[Claim], lease: float) -> Request:
-    pairs = [part for claim in claims for part in (layout.raw(claim.id), layout.raw(claim.token))]
-    return ask(keys, EXTEND, number(lease), *pairs)
+    return ask(keys, EXTEND, number(lease), *_fences(claims))
+
+
+def cancelled(keys: Keys, claims: Sequence[Claim]) -> Request:
+    return ask(keys, CANCELLED, *_fences(claims))
+
+
+def _fences(claims: Sequence[Claim]) -> list[bytes]:
+    return [part for claim in claims for part in (layout.raw(claim.id), layout.raw(claim.token))]
 
 
 def save(keys: Keys, claim: Claim) -> Request:

@@ -36,7 +36,7 @@ class ValkeyInspector:
         return command(self._names.queues_slot, "SMEMBERS", self._names.queues)
 
     async def _queues(self) -> list[str]:
-        return _sorted(await self._call(self._queues_request()))
+        return in_order(await self._call(self._queues_request()))
 
     # -- reading
 
@@ -56,7 +56,7 @@ class ValkeyInspector:
 
     def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
         wanted = records.possible(ids)
-        queues = _sorted(self._blocking.call(self._queues_request()))
+        queues = in_order(self._blocking.call(self._queues_request()))
         found: dict[str, Record] = {}
         for some in batched(wanted, records.CHUNK):
             replies = self._blocking.calls(list(self._lookups(queues, some)))
@@ -132,7 +132,8 @@ class ValkeyInspector:
         return count
 
 
-def _sorted(queues: list[bytes]) -> list[str]:
+def in_order(queues: list[bytes]) -> list[str]:
+    """The names of all queues, sorted."""
     return sorted(layout.read_name(each) for each in queues)
 
 

@@ -85,8 +85,9 @@ def stats(keys: Keys) -> Request:
 
 
 def counted(reply: list[Any]) -> QueueStats:
-    ready, delayed, running, dead, oldest = reply
-    return QueueStats(ready, delayed, running, dead, float(oldest) if oldest else None)
+    ready, delayed, running, dead, oldest, paused = reply
+    since = float(oldest) if oldest else None
+    return QueueStats(ready, delayed, running, dead, since, bool(paused))
 
 
 def page(keys: Keys, state: State, limit: int, position: tuple[bytes, bytes]) -> Request:

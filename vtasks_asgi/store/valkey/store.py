@@ -6,7 +6,8 @@ hears the doorbell, and one for blocking calls (renewing leases, enqueueing from
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from functools import partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,9 @@ from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.valkey import commands, selfcheck, ticks
 from vtasks_asgi.store.valkey.blocking import Blocking
 from vtasks_asgi.store.valkey.client import Client
+from vtasks_asgi.store.valkey.control import ValkeyControl
 from vtasks_asgi.store.valkey.dial import EndpointDialer
-from vtasks_asgi.store.valkey.inspect import ValkeyInspector
-from vtasks_asgi.store.valkey.keys import Names
+from vtasks_asgi.store.valkey.keys import Keys, Names
 from vtasks_asgi.store.valkey.pushing import Registry, push_blocking
 from vtasks_asgi.store.valkey.session import Session
 from vtasks_asgi.store.valkey.url import Endpoint, Kind
@@ -44,7 +45,7 @@ TIMEOUT = 3.0
 CONNECTIONS = 3
 
 
-class ValkeyStore(ValkeyInspector):
+class ValkeyStore(ValkeyControl):
     """See ``store.base``.
 
     Args:
@@ -64,10 +65,9 @@ class ValkeyStore(ValkeyInspector):
         dead_letter_cap: int = 1000,
         pool: "ConnectionPool | None" = None,
     ) -> None:
-        super().__init__(Names(prefix), Blocking(endpoint, timeout))
+        super().__init__(Names(prefix), Blocking(endpoint, timeout), dead_letter_cap)
         self._endpoint = endpoint
         self._timeout = timeout
-        self._cap = dead_letter_cap
         self._pool = pool
         self._doorbell = Doorbell()
         self._heard: dict[str, int] = {}
@@ -125,6 +125,9 @@ class ValkeyStore(ValkeyInspector):
     def _ring(self, queues: Collection[str]) -> None:
         self._doorbell.ring(queues)
 
+    async def _register(self, queue: str) -> None:
+        await self._open_session.pusher.register(queue)
+
     # -- producing
 
     # No coroutine of its own around the other: each costs a caller of many half a microsecond.
@@ -157,14 +160,23 @@ class ValkeyStore(ValkeyInspector):
         return commands.claimed(queue, token, await session.call(request))
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
+        return self._among(claims, partial(commands.extend, lease=lease))
+
+    def cancelled(self, claims: Sequence[Claim]) -> list[Claim]:
+        return self._among(claims, commands.cancelled)
+
+    def _among(
+        self, claims: Sequence[Claim], ask: Callable[[Keys, Sequence[Claim]], Request]
+    ) -> list[Claim]:
+        """Those of the claims whose positions a script answers with."""
         self._open_session  # noqa: B018 - raises when the store is not open
-        lost: list[Claim] = []
+        found: list[Claim] = []
         for queue, held in _by_queue((claim.queue, claim) for claim in claims).items():
             for start in range(0, len(held), commands.CHUNK):
                 some = held[start : start + commands.CHUNK]
-                request = commands.extend(self._names.queue(queue), some, lease)
-                lost += [some[position - 1] for position in self._blocking.call(request)]
-        return lost
+                positions = self._blocking.call(ask(self._names.queue(queue), some))
+                found += [some[position - 1] for position in positions]
+        return found
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
         self._open_session  # noqa: B018 - raises when the store is not open
@@ -184,8 +196,9 @@ class ValkeyStore(ValkeyInspector):
         keys = self._names.queue(queue)
         for some in commands.rounds(settlements):
             request, order = commands.settle(keys, some, self._cap)
-            lost, evicted = await self._call(request)
+            lost, evicted, cancelled = await self._call(request)
             settled.lost += [order[position - 1] for position in lost]
+            settled.cancelled += [order[position - 1] for position in cancelled]
             if evicted:
                 settled.evicted[queue] = settled.evicted.get(queue, 0) + evicted
         if any(isinstance(each.outcome, Retry | Release) for each in settlements):

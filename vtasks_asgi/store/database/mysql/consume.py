@@ -7,16 +7,20 @@ here sorts. A caller's open transaction is never waited for: its messages are sk
 from collections.abc import Iterable, Sequence
 from secrets import token_hex
 
-from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
+from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Claimed, Settled, Settlement
-from vtasks_asgi.store.database.mysql import unique
+from vtasks_asgi.store.database.mysql import control, dead, unique
+from vtasks_asgi.store.database.mysql.control import PAUSED_UNTIL
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
 from vtasks_asgi.store.database.pace import Paces
+from vtasks_asgi.store.database.pauses import nothing
 from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
 
 _FROM = "FROM vtasks_message FORCE INDEX (vtasks_message_turn)"
 
-_NEXT_DUE = f"SELECT turn {_FROM} WHERE queue = %s AND state = 1 ORDER BY turn LIMIT 1"
+_NEXT_DUE = f"""
+SELECT (SELECT turn {_FROM} WHERE queue = %s AND state = 1 ORDER BY turn LIMIT 1), {PAUSED_UNTIL}
+"""
 
 _DUE = f"""
 SELECT seq {_FROM} WHERE queue = %s AND state = 1 AND turn <= %s
@@ -37,11 +41,17 @@ _FIRST = f"SELECT seq {_BY_AGE} ORDER BY seq LIMIT 1"
 _LATER = f"SELECT {_COLUMNS} {_BY_AGE} ORDER BY seq LIMIT %s FOR UPDATE SKIP LOCKED"
 
 _EXPIRED = f"""
-SELECT {_COLUMNS}, worker, started_at {_FROM} WHERE queue = %s AND state = 2 AND turn <= %s
+SELECT {_COLUMNS}, worker, started_at, cancelled_at IS NOT NULL
+{_FROM} WHERE queue = %s AND state = 2 AND turn <= %s
 ORDER BY turn, seq LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
 _HOLD = "token = %s, worker = %s, started_at = %s, lease_until = %s WHERE seq IN %s"
+
+_HELD = """
+SELECT seq, token, cancelled_at IS NOT NULL FROM vtasks_message
+WHERE seq IN %s ORDER BY seq FOR UPDATE
+"""
 
 _RESULT = """
 INSERT INTO vtasks_result
@@ -55,11 +65,6 @@ INSERT INTO vtasks_deadletter
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
-_OVER_CAP = """
-SELECT seq FROM vtasks_deadletter WHERE queue = %s
-ORDER BY seq DESC LIMIT 18446744073709551615 OFFSET %s
-"""
-
 _LET_GO = "token = NULL, worker = NULL, started_at = NULL, lease_until = NULL"
 _BACK = f"UPDATE vtasks_message SET {_LET_GO}, state = %s, run_at = %s, note = %s"
 _RETRY = f"{_BACK}, history = %s WHERE seq = %s"
@@ -69,6 +74,7 @@ _RELEASE = f"{_BACK}, attempt = attempt - %s WHERE seq = %s"
 def check_tables(step: Step) -> None:
     """Fail unless the migrations have run, those for MySQL included."""
     step.rows(f"SELECT 1 {_FROM} LIMIT 0")
+    step.rows("SELECT 1 FROM vtasks_pause LIMIT 0")
 
 
 def claim(
@@ -76,8 +82,12 @@ def claim(
 ) -> Claimed:
     """Promote what is due, then take the best ``limit`` messages."""
     if paces.due.begin():
-        _promote(step, queue, paces)
+        pause = _promote(step, queue, paces)
         paces.due.end()
+    else:
+        [(pause,)] = step.rows(f"SELECT {PAUSED_UNTIL}", *control.pause_of(step, queue))
+    if pause is not None:
+        return nothing(paces.next_due, control.paused_until(pause), step.now)
     rows = _next(step, queue, max(limit, 0), paces)
     token = token_hex(8)
     _hold(step, "state = 2, attempt = attempt + 1", rows, token, worker, lease)
@@ -88,18 +98,20 @@ def claim(
     return Claimed(claims, None if due is None else max(0.0, due - step.now))
 
 
-def _promote(step: Step, queue: str, paces: Paces) -> None:
-    paces.next_due = _next_due(step, queue)
+def _promote(step: Step, queue: str, paces: Paces) -> float | None:
+    """Promote what is due, note when more is; what is found of a pause."""
+    paces.next_due, pause = _next_due(step, queue)
     if paces.next_due is not None and paces.next_due <= step.now:
         due = step.rows(_DUE, queue, step.now, PROMOTE_LIMIT)
         for seqs in lists([seq for (seq,) in due]):
             step.run("UPDATE vtasks_message SET state = 0 WHERE seq IN %s", seqs)
-        paces.next_due = _next_due(step, queue)
+        paces.next_due, pause = _next_due(step, queue)
+    return pause
 
 
-def _next_due(step: Step, queue: str) -> float | None:
-    rows = step.rows(_NEXT_DUE, queue)
-    return rows[0][0] if rows else None
+def _next_due(step: Step, queue: str) -> tuple[float | None, float | None]:
+    [(next_due, pause)] = step.rows(_NEXT_DUE, queue, *control.pause_of(step, queue))
+    return next_due, pause
 
 
 def _next(step: Step, queue: str, limit: int, paces: Paces) -> Sequence[Row]:
@@ -145,16 +157,19 @@ def reclaim(
     claims = [_claim(queue, token, row) for row in rows]
     for claim, row in zip(claims, rows, strict=True):
         claim.crashes += 1
-        claim.lost_worker, claim.lost_at = row[10:]
+        claim.lost_worker, claim.lost_at, cancelled = row[10:]
+        claim.cancelled = bool(cancelled)
     return claims
 
 
-def _held(step: Step, claims: Iterable[Claim]) -> set[tuple[int, str]]:
-    """Lock these messages; each one's token as it is now. Always in the same order: no deadlock."""
-    held: set[tuple[int, str]] = set()
-    query = "SELECT seq, token FROM vtasks_message WHERE seq IN %s ORDER BY seq FOR UPDATE"
+def _held(step: Step, claims: Iterable[Claim]) -> dict[tuple[int, str], bool]:
+    """Lock these messages; each one's token as it is now, and whether it was cancelled.
+
+    Always in the same order: no deadlock.
+    """
+    held: dict[tuple[int, str], bool] = {}
     for seqs in lists(sorted({claim.handle for claim in claims})):
-        held.update((seq, token) for seq, token in step.rows(query, seqs))
+        held |= {(seq, token): bool(marked) for seq, token, marked in step.rows(_HELD, seqs)}
     return held
 
 
@@ -170,7 +185,7 @@ def extend(step: Step, claims: Sequence[Claim], lease: float) -> list[Claim]:
 
 def save(step: Step, claim: Claim) -> bool:
     """Write the claim's note; False when the token no longer holds."""
-    held = bool(_held(step, [claim]) & {(claim.handle, claim.token)})
+    held = (claim.handle, claim.token) in _held(step, [claim])
     if held:
         step.run("UPDATE vtasks_message SET note = %s WHERE seq = %s", claim.note, claim.handle)
     return held
@@ -183,16 +198,21 @@ def settle(step: Step, settlements: Sequence[Settlement], cap: int) -> Settled:
     good: list[Settlement] = []
     for settlement in settlements:
         claim = settlement.claim
-        if (claim.handle, claim.token) in held:
-            held.remove((claim.handle, claim.token))  # whoever comes second has lost it
-            good.append(settlement)
-        else:
+        # Whoever comes second has lost it.
+        marked = held.pop((claim.handle, claim.token), None)
+        if marked is None:
             settled.lost.append(claim)
+            continue
+        good.append(settlement)
+        if marked and isinstance(settlement.outcome, Retry | Release):
+            settled.cancelled.append(claim)
     _finish(step, [s for s in good if isinstance(s.outcome, Done | Dead)])
     for settlement in good:
         _put_back(step, settlement)
-    for queue in {s.claim.queue for s in good if isinstance(s.outcome, Dead)}:
-        if evicted := _evict(step, queue, cap):
+    dead.bury(step, [claim.handle for claim in settled.cancelled], CANCELLED)
+    buried = {s.claim.queue for s in good if isinstance(s.outcome, Dead)}
+    for queue in buried | {claim.queue for claim in settled.cancelled}:
+        if evicted := dead.evict(step, queue, cap):
             settled.evicted[queue] = evicted
     return settled
 
@@ -235,17 +255,3 @@ def _put_back(step: Step, settlement: Settlement) -> None:
         else:
             # A reclaimed one was counted by the worker that lost it.
             step.run(_RELEASE, *wait, claim.lost_at is None, claim.handle)
-
-
-def _evict(step: Step, queue: str, cap: int) -> int:
-    return erase(step, "vtasks_deadletter", [seq for (seq,) in step.rows(_OVER_CAP, queue, cap)])
-
-
-def erase(step: Step, table: str, seqs: Sequence[int], where: str = "TRUE", *values: object) -> int:
-    """Delete those of these rows that are as they should be, and that nobody else has locked."""
-    deleted = 0
-    for some in lists(sorted(seqs)):
-        query = f"SELECT seq FROM {table} WHERE seq IN %s AND {where} FOR UPDATE SKIP LOCKED"
-        if mine := [seq for (seq,) in step.rows(query, some, *values)]:
-            deleted += step.run(f"DELETE FROM {table} WHERE seq IN %s", mine)
-    return deleted

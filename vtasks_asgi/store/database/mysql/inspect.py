@@ -5,8 +5,8 @@ from typing import Any
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
-from vtasks_asgi.store.database.mysql import unique
-from vtasks_asgi.store.database.mysql.consume import erase
+from vtasks_asgi.store.database.mysql import control, unique
+from vtasks_asgi.store.database.mysql.dead import erase
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
 from vtasks_asgi.store.database.records import (
     DEAD_ROWS,
@@ -66,6 +66,8 @@ def stats(step: Step, queues: Sequence[str]) -> dict[str, QueueStats]:
                 result[queue].oldest_ready = max(0.0, step.now - oldest)
         for queue, count in step.rows(_COUNT_DEAD, some):
             result[queue].dead = count
+    for queue in control.paused(step).queues.keys() & result.keys():
+        result[queue].paused = True
     return result
 
 

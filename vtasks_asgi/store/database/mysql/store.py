@@ -27,12 +27,14 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.database.mysql import consume, inspect, push
+from vtasks_asgi.store.control import Cancellation, Paused
+from vtasks_asgi.store.database.mysql import consume, control, inspect, push
 from vtasks_asgi.store.database.mysql.link import mapped_errors
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.watcher import Watcher
 from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
 from vtasks_asgi.store.database.pace import Paces
+from vtasks_asgi.store.database.pauses import QUEUE, TASK
 from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
@@ -62,6 +64,10 @@ class Crew:
         deadline = time.monotonic() + CLOSE_LIMIT
         for member in self.members:
             member.join(max(0.0, deadline - time.monotonic()))
+
+
+def _nothing() -> None:
+    """There is nobody to tell."""
 
 
 class MySQLStore:
@@ -113,37 +119,8 @@ class MySQLStore:
         return written
 
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
-        """In the caller's transaction if there is one; else through the producer, if it runs."""
-        if connections[self._alias].in_atomic_block:
-            return self._push_here(messages)
-        if self._crew is None:
-            return self._renewed(lambda: self._push_here(messages))
-        receipts = self._crew.producer.call(lambda step: push.push(step, messages))
-        self._doorbell.ring({message.queue for message in messages})
-        return receipts
-
-    def _renewed[T](self, attempt: Callable[[], T]) -> T:
-        """Outside a transaction: once more on a new connection, if the old one was broken.
-
-        Django itself renews connections between requests only, and not every caller has any.
-        """
-        try:
-            return patiently(attempt)
-        except StoreUnavailable:
-            connection = connections[self._alias]
-            connection.close_if_unusable_or_obsolete()
-            if connection.connection is not None:
-                raise
-        return patiently(attempt)
-
-    def _push_here(self, messages: Sequence[Message]) -> list[Receipt]:
-        """On the caller's own connection."""
         ring = partial(self._doorbell.ring, {message.queue for message in messages})
-        with mapped_errors(), transaction.atomic(using=self._alias):
-            with connections[self._alias].cursor() as cursor:
-                receipts = push.push(Step.begin(cursor), messages)
-            transaction.on_commit(ring, using=self._alias, robust=True)
-        return receipts
+        return self._produce(lambda step: push.push(step, messages), ring)
 
     async def ticks(self, schedules: Sequence[str]) -> Ticks:
         return await self._read(lambda step: Ticks(step.now, inspect.ticks(step, schedules)))
@@ -252,6 +229,71 @@ class MySQLStore:
 
     async def prune(self, limit: int) -> int:
         return await self._open.consumer.submit(lambda step: inspect.prune(step, limit))
+
+    # -- cancelling and pausing
+
+    async def cancel(self, ids: Sequence[str]) -> Cancellation:
+        return await self._open.producer.submit(lambda step: control.cancel(step, ids, self._cap))
+
+    def cancel_sync(self, ids: Sequence[str]) -> Cancellation:
+        return self._produce(lambda step: control.cancel(step, ids, self._cap))
+
+    def cancelled(self, claims: Sequence[Claim]) -> list[Claim]:
+        return self._open.keeper.call(lambda step: control.cancelled(step, claims))
+
+    async def pause(self, queue: str, until: float | None = None) -> None:
+        await self._open.consumer.submit(lambda step: control.pause(step, QUEUE, queue, until))
+
+    async def resume(self, queue: str) -> bool:
+        was = await self._open.consumer.submit(lambda step: control.resume(step, QUEUE, queue))
+        self._doorbell.ring({queue})
+        return was
+
+    async def pause_task(self, task: str, until: float | None = None) -> None:
+        await self._open.consumer.submit(lambda step: control.pause(step, TASK, task, until))
+
+    async def resume_task(self, task: str) -> bool:
+        return await self._open.consumer.submit(lambda step: control.resume(step, TASK, task))
+
+    async def paused(self) -> Paused:
+        return await self._read(control.paused)
+
+    async def paused_tasks(self) -> set[str]:
+        return set((await self.paused()).tasks)
+
+    # -- helpers
+
+    def _produce[T](self, work: Work[T], committed: Callable[[], None] = _nothing) -> T:
+        """In the caller's transaction if there is one; else through the producer, if it runs."""
+        if connections[self._alias].in_atomic_block:
+            return self._here(work, committed)
+        if self._crew is None:
+            return self._renewed(lambda: self._here(work, committed))
+        result = self._crew.producer.call(work)
+        committed()
+        return result
+
+    def _renewed[T](self, attempt: Callable[[], T]) -> T:
+        """Outside a transaction: once more on a new connection, if the old one was broken.
+
+        Django itself renews connections between requests only, and not every caller has any.
+        """
+        try:
+            return patiently(attempt)
+        except StoreUnavailable:
+            connection = connections[self._alias]
+            connection.close_if_unusable_or_obsolete()
+            if connection.connection is not None:
+                raise
+        return patiently(attempt)
+
+    def _here[T](self, work: Work[T], committed: Callable[[], None]) -> T:
+        """On the caller's own connection."""
+        with mapped_errors(), transaction.atomic(using=self._alias):
+            with connections[self._alias].cursor() as cursor:
+                result = work(Step.begin(cursor))
+            transaction.on_commit(committed, using=self._alias, robust=True)
+        return result
 
     async def _read[T](self, query: Work[T]) -> T:
         """On the reader's connection: who counts a long queue hinders nobody."""

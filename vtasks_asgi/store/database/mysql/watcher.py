@@ -11,8 +11,13 @@ from vtasks_asgi.store.doorbell import Doorbell
 #: Seconds between two looks.
 WATCH_EVERY = 0.05
 
-# The end of one index and the beginning of another: neither grows with the queue.
-_NEWEST = "SELECT MAX(seq) FROM vtasks_message"
+# The end of one index and the beginning of another: neither grows with the queue. In the first
+# statement also the names of paused queues, where it is of no use that something is ready.
+_NEWEST = """
+SELECT MAX(seq), NULL FROM vtasks_message
+UNION ALL
+SELECT NULL, name FROM vtasks_pause WHERE kind = 0 AND (until IS NULL OR until > %s)
+"""
 _READY = """
 SELECT EXISTS (SELECT 1 FROM vtasks_message FORCE INDEX (vtasks_message_turn)
     WHERE queue IN %s AND state = 0)
@@ -64,8 +69,8 @@ class Watcher:
             self._pause.wait(WATCH_EVERY)
 
     def _look(self, step: Step) -> tuple[int | None, bool]:
-        [(newest,)] = step.rows(_NEWEST)
-        queues = list(self._doorbell.waited_for())
+        [(newest, _), *paused] = step.rows(_NEWEST, step.now)
+        queues = list(self._doorbell.waited_for() - {name for _, name in paused})
         ready = False
         if queues and self._pace.begin():
             ready = bool(step.rows(_READY, queues)[0][0])

@@ -14,22 +14,31 @@ _COLUMNS = (
     " m.note"
 )
 
+_PAUSE = """
+pause AS MATERIALIZED (
+    SELECT until FROM vtasks_pause
+    WHERE kind = 0 AND name = $1 AND (until IS NULL OR until > (SELECT now FROM t)))
+"""
+
 #: Promotes what is due, takes the best, and says when more is due: one statement, so one snapshot.
+#: A pause is looked up once, and keeps the message table from being read for what is ready.
 #: What is locked is skipped, and what another worker has changed meanwhile is looked at again
 #: (EvalPlanQual), so nothing is handed out twice. The arrays make sure that the rows are found by
 #: primary key whatever the planner thinks their number is.
 CLAIM = f"""
 WITH {NOW},
+{_PAUSE},
 due AS MATERIALIZED (
     SELECT seq, priority FROM vtasks_message
     WHERE queue = $1 AND state = 1 AND run_at <= (SELECT now FROM t)
     ORDER BY run_at LIMIT {PROMOTE_LIMIT} FOR UPDATE SKIP LOCKED),
 ready AS MATERIALIZED (
-    SELECT seq, priority FROM vtasks_message WHERE queue = $1 AND state = 0
+    SELECT seq, priority FROM vtasks_message
+    WHERE queue = $1 AND state = 0 AND NOT EXISTS (SELECT 1 FROM pause)
     ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED),
 best AS MATERIALIZED (
     SELECT seq FROM (SELECT * FROM due UNION ALL SELECT * FROM ready) AS either
-    ORDER BY priority DESC, seq LIMIT $2),
+    WHERE NOT EXISTS (SELECT 1 FROM pause) ORDER BY priority DESC, seq LIMIT $2),
 promoted AS (
     UPDATE vtasks_message SET state = 0
     WHERE seq = ANY (ARRAY(SELECT seq FROM due EXCEPT SELECT seq FROM best))),
@@ -39,20 +48,23 @@ taken AS (
     FROM t WHERE m.seq = ANY (ARRAY(SELECT seq FROM best))
     RETURNING {_COLUMNS}),
 later AS (
-    SELECT CASE WHEN (SELECT count(*) FROM due) = {PROMOTE_LIMIT} THEN 0 ELSE (
+    SELECT CASE WHEN (SELECT count(*) FROM due) = {PROMOTE_LIMIT} THEN 0 ELSE least((
         SELECT run_at FROM vtasks_message
         WHERE queue = $1 AND state = 1 AND run_at > (SELECT now FROM t)
-        ORDER BY run_at LIMIT 1) - (SELECT now FROM t) END AS next_due)
+        ORDER BY run_at LIMIT 1), (SELECT until FROM pause)) - (SELECT now FROM t) END AS next_due)
 SELECT later.next_due, taken.* FROM later LEFT JOIN taken ON true
 """
 
-_BY_AGE = "FROM vtasks_message WHERE seq >= $1 AND queue = $2 AND state = 0 ORDER BY seq"
+_BY_AGE = "FROM vtasks_message WHERE queue = $1 AND seq >= $2 AND state = 0"
 
-_FIRST = f"SELECT seq {_BY_AGE} LIMIT 1"
+_FIRST = f"SELECT seq {_BY_AGE} ORDER BY seq LIMIT 1"
 
 _LATER = f"""
 WITH {NOW},
-ready AS MATERIALIZED (SELECT seq {_BY_AGE} LIMIT $3 FOR UPDATE SKIP LOCKED)
+{_PAUSE},
+ready AS MATERIALIZED (
+    SELECT seq {_BY_AGE} AND NOT EXISTS (SELECT 1 FROM pause)
+    ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED)
 UPDATE vtasks_message AS m SET state = 2, attempt = m.attempt + 1, token = $4, worker = $5,
     started_at = t.now, lease_until = t.now + $6::float8
 FROM t WHERE m.seq = ANY (ARRAY(SELECT seq FROM ready))
@@ -68,7 +80,7 @@ lost AS MATERIALIZED (
 UPDATE vtasks_message AS m SET crashes = m.crashes + 1, token = $3, worker = $4,
     started_at = t.now, lease_until = t.now + $5::float8
 FROM lost, t WHERE m.seq = lost.seq
-RETURNING lost.lease_until, lost.worker, lost.started_at, {_COLUMNS}
+RETURNING lost.lease_until, lost.worker, lost.started_at, m.cancelled_at IS NOT NULL, {_COLUMNS}
 """
 
 # A row that is being settled at this moment is neither extended nor lost, and never waited for.
@@ -102,7 +114,7 @@ def claim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[Claimed]
 
 def first(queue: str, since: int) -> Plan[int]:
     """The oldest ready message, if there is one from ``since`` on; else that."""
-    [rows] = yield [Query(_FIRST, (since, queue))]
+    [rows] = yield [Query(_FIRST, (queue, since))]
     return rows[0][0] if rows else since
 
 
@@ -111,7 +123,7 @@ def claim_later(
 ) -> Plan[list[Claim]]:
     """Take up to ``limit`` ready messages from this one on, oldest first."""
     token = token_hex(8)
-    [rows] = yield [Query(_LATER, (since, queue, max(limit, 0), token, worker, lease))]
+    [rows] = yield [Query(_LATER, (queue, since, max(limit, 0), token, worker, lease))]
     return [_claim(queue, token, row) for row in sorted(rows, key=lambda row: row[0])]
 
 
@@ -132,11 +144,11 @@ def reclaim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[list[C
     token = token_hex(8)
     query = Query(_RECLAIM, (queue, max(limit, 0), token, worker, lease))
     [rows] = yield [query]
-    rows.sort(key=lambda row: (row[0], row[3]))
+    rows.sort(key=lambda row: (row[0], row[4]))
     claims = []
-    for _, lost_worker, lost_at, *columns in rows:
+    for _, lost_worker, lost_at, cancelled, *columns in rows:
         claim = _claim(queue, token, tuple(columns))
-        claim.lost_worker, claim.lost_at = lost_worker, lost_at
+        claim.lost_worker, claim.lost_at, claim.cancelled = lost_worker, lost_at, cancelled
         claims.append(claim)
     return claims
 

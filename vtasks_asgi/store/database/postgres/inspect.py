@@ -49,7 +49,11 @@ SELECT m.queue, CASE WHEN m.state = 1 AND m.run_at <= t.now THEN 0 ELSE m.state 
 FROM vtasks_message AS m, t WHERE m.queue = ANY ($1) GROUP BY 1, 2, t.now
 UNION ALL
 SELECT d.queue, 3, count(*), NULL FROM vtasks_deadletter AS d WHERE d.queue = ANY ($1) GROUP BY 1
+UNION ALL
+SELECT p.name, 5, 0, NULL FROM vtasks_pause AS p, t
+WHERE p.kind = 0 AND p.name = ANY ($1) AND (p.until IS NULL OR p.until > t.now)
 """
+_PAUSED = 5
 
 _TICKS = f"""
 WITH {NOW}
@@ -80,13 +84,14 @@ RETURNING 1
 """
 
 
-def _possible(ids: Sequence[str]) -> list[str]:
+def possible(ids: Sequence[str]) -> list[str]:
+    """Those that may be ids at all."""
     return [uid for uid in ids if uid.isascii() and "\0" not in uid]
 
 
 def lookup(ids: Sequence[str]) -> Plan[dict[str, Record]]:
     """Records by id; a result past its time is gone even before it is pruned."""
-    [rows] = yield [Query(_LOOKUP, (texts(_possible(ids)),))]
+    [rows] = yield [Query(_LOOKUP, (texts(possible(ids)),))]
     return {row[0]: _record(row) for row in rows}
 
 
@@ -104,6 +109,9 @@ def stats(queues: Sequence[str]) -> Plan[dict[str, QueueStats]]:
     [rows] = yield [Query(_STATS, (texts(queues),), tuned=False)]
     result = {queue: QueueStats() for queue in queues}
     for queue, state, count, waited in rows:
+        if state == _PAUSED:
+            result[queue].paused = True
+            continue
         of = State.DEAD if state == _DEAD else STATES[state]
         setattr(result[queue], of.value, count)
         if state == READY:
@@ -136,7 +144,7 @@ def requeue(ids: Sequence[str]) -> Plan[tuple[int, set[str]]]:
 
     One whose unique key is held stays.
     """
-    [rows] = yield [Query(_BURIED, (texts(_possible(ids)),))]
+    [rows] = yield [Query(_BURIED, (texts(possible(ids)),))]
     letters = {uid: Message(uid, queue, b"", unique=key) for uid, queue, key in rows}
     wanted = {(each.queue, each.unique) for each in letters.values() if each.unique is not None}
     holders: dict[keys.Key, str] = {}

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
+from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Settled, Settlement
-from vtasks_asgi.store.database.postgres import keys
+from vtasks_asgi.store.database.postgres import dead, keys
 from vtasks_asgi.store.database.postgres.arrays import byteas, float8s, int8s, texts
 from vtasks_asgi.store.database.postgres.keys import NOW
 from vtasks_asgi.store.database.postgres.plan import Plan, Query
@@ -95,13 +95,14 @@ _SAVE = """
 UPDATE vtasks_message SET note = $1::bytea WHERE seq = $2::int8 AND token = $3 RETURNING 1
 """
 
-_EVICT = """
-DELETE FROM vtasks_deadletter WHERE seq = ANY (ARRAY(
-    SELECT old.seq FROM unnest($1::text[]) AS q(queue) CROSS JOIN LATERAL (
-        SELECT d.seq FROM vtasks_deadletter AS d WHERE d.queue = q.queue
-        ORDER BY d.seq DESC OFFSET $2) AS old))
-RETURNING queue
-"""
+# Of those that have just been put back: whoever cancels one has to wait for its row meanwhile.
+_CANCELLED = dead.burial(
+    CANCELLED,
+    """
+    unnest($1::int8[]) WITH ORDINALITY AS s(seq, n)
+    WHERE m.seq = s.seq AND m.state <> 2 AND m.cancelled_at IS NOT NULL
+    """,
+)
 
 
 def save(claim: Claim) -> Plan[bool]:
@@ -117,16 +118,22 @@ def settle(settlements: Sequence[Settlement], cap: int, words: Sequence[str]) ->
     if not groups:
         return settled
     step = [_QUERIES[kind](group) for kind, group in groups.items()]
+    put_back = [*groups.get("retry", ()), *groups.get("release", ())]
+    if put_back:
+        step.append(Query(_CANCELLED, (_fence(put_back)[0],)))
     if buried := {s.claim.queue for s in groups.get("bury", ())}:
-        step.append(Query(_EVICT, (texts(buried), cap)))
+        step.append(dead.evict(buried, cap))
     answers = yield [*step, *ring(words)]
     for group, found in zip(groups.values(), answers, strict=False):
         if len(found) < len(group):
             held = {n for (n,) in found}
             settled.lost += [s.claim for n, s in enumerate(group, 1) if n not in held]
-    if buried:
-        evicted = Counter(queue for (queue,) in answers[len(step) - 1])
-        settled.evicted = dict(evicted)
+    evicted = Counter(queue for (queue,) in answers[len(step) - 1]) if buried else Counter()
+    if put_back and (ended := answers[len(groups)]):
+        settled.cancelled = [put_back[n - 1].claim for (n,) in ended]
+        [rows] = yield [dead.evict({claim.queue for claim in settled.cancelled}, cap)]
+        evicted.update(queue for (queue,) in rows)
+    settled.evicted = dict(evicted)
     return settled
 
 

@@ -6,7 +6,7 @@ leases, which also serves a synchronous push made on the loop itself.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -27,10 +27,13 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
+from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.pace import Paces
-from vtasks_asgi.store.database.postgres import claim, inspect, push, settle
+from vtasks_asgi.store.database.pauses import QUEUE, TASK
+from vtasks_asgi.store.database.postgres import claim, control, inspect, push, settle
 from vtasks_asgi.store.database.postgres.bell import Listener, Ringer
 from vtasks_asgi.store.database.postgres.connections import mapped_errors
+from vtasks_asgi.store.database.postgres.plan import Plan
 from vtasks_asgi.store.database.postgres.pool import POOL_SIZE
 from vtasks_asgi.store.database.postgres.runner import Runner
 from vtasks_asgi.store.doorbell import Doorbell
@@ -208,9 +211,7 @@ class PostgresStore:
         return await self._runner.run(lambda: inspect.lookup(ids))
 
     def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
-        if self._runner.is_open and _in_loop():
-            return self._runner.run_in_thread(lambda: inspect.lookup(ids))
-        return self._runner.run_here(lambda: inspect.lookup(ids), ours=self._ours())
+        return self._sync(lambda: inspect.lookup(ids))
 
     async def browse(
         self, queue: str, state: State, *, limit: int, cursor: str | None = None
@@ -238,6 +239,46 @@ class PostgresStore:
 
     async def prune(self, limit: int) -> int:
         return await self._runner.run(lambda: inspect.prune(limit), transaction=True)
+
+    # -- cancelling and pausing
+
+    async def cancel(self, ids: Sequence[str]) -> Cancellation:
+        return await self._runner.run(lambda: control.cancel(ids, self._cap), transaction=True)
+
+    def cancel_sync(self, ids: Sequence[str]) -> Cancellation:
+        return self._sync(lambda: control.cancel(ids, self._cap), transaction=True)
+
+    def cancelled(self, claims: Sequence[Claim]) -> list[Claim]:
+        return self._runner.run_in_thread(lambda: control.cancelled(claims))
+
+    async def pause(self, queue: str, until: float | None = None) -> None:
+        await self._runner.run(lambda: control.pause(QUEUE, queue, until))
+
+    async def resume(self, queue: str) -> bool:
+        words = self._ringer.words({queue})
+        was = await self._runner.run(lambda: control.resume(QUEUE, queue, words))
+        self._doorbell.ring({queue})
+        return was
+
+    async def pause_task(self, task: str, until: float | None = None) -> None:
+        await self._runner.run(lambda: control.pause(TASK, task, until))
+
+    async def resume_task(self, task: str) -> bool:
+        return await self._runner.run(lambda: control.resume(TASK, task))
+
+    async def paused(self) -> Paused:
+        return await self._runner.run(control.paused)
+
+    async def paused_tasks(self) -> set[str]:
+        return set((await self.paused()).tasks)
+
+    # -- helpers
+
+    def _sync[T](self, make: Callable[[], Plan[T]], *, transaction: bool = False) -> T:
+        """In the caller's transaction if there is one; never on the ORM's from within a loop."""
+        if self._runner.is_open and _in_loop():
+            return self._runner.run_in_thread(make)
+        return self._runner.run_here(make, ours=self._ours(), transaction=transaction)
 
 
 def _goes_back(settlement: Settlement) -> bool:

@@ -8,6 +8,7 @@ import orjson
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
+from vtasks_asgi.store.database.pauses import QUEUE
 from vtasks_asgi.store.database.records import (
     DEAD_ROWS,
     DONE_ROWS,
@@ -21,7 +22,7 @@ from vtasks_asgi.store.database.records import (
     live_record,
     page,
 )
-from vtasks_asgi.store.database.sqlite import unique
+from vtasks_asgi.store.database.sqlite import control, unique
 
 _COUNT = """
 SELECT queue, CASE WHEN state = 1 AND run_at <= ?1 THEN 0 ELSE state END AS is_now, count(*),
@@ -64,6 +65,8 @@ def stats(conn: Connection, queues: Sequence[str], now: float) -> dict[str, Queu
             result[queue].oldest_ready = max(0.0, now - oldest)
     for queue, count in conn.execute(_COUNT_DEAD, (wanted,)):
         result[queue].dead = count
+    for queue in control.paused_names(conn, QUEUE, now) & result.keys():
+        result[queue].paused = True
     return result
 
 

@@ -11,10 +11,11 @@ from sqlite3 import Connection
 from typing import Any
 
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.core.outcome import Dead, Done, Release, Retry
+from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Claimed, Receipt, Settled, Settlement, Ticked
+from vtasks_asgi.store.database.pauses import nothing
 from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
-from vtasks_asgi.store.database.sqlite import unique
+from vtasks_asgi.store.database.sqlite import control, dead, unique
 
 # A finished message keeps its id as long as its result or dead letter is kept. Numbered, not named
 # parameters: binding names costs as much again as the insert.
@@ -69,25 +70,20 @@ INSERT INTO vtasks_deadletter
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-_EVICT = """
-DELETE FROM vtasks_deadletter WHERE seq IN (
-    SELECT seq FROM vtasks_deadletter WHERE queue = ? ORDER BY seq DESC LIMIT -1 OFFSET ?)
-"""
-
 _LET_GO = "token = NULL, worker = NULL, started_at = NULL, lease_until = NULL"
 
 _RETRY = f"""
 UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, note = ?, history = ?
-WHERE seq = ? AND token = ?
+WHERE seq = ? AND token = ? RETURNING cancelled_at
 """
 
 _RELEASE = f"""
 UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, note = ?, attempt = attempt - ?
-WHERE seq = ? AND token = ?
+WHERE seq = ? AND token = ? RETURNING cancelled_at
 """
 
 _EXPIRED = """
-SELECT seq, worker, started_at FROM vtasks_message
+SELECT seq, worker, started_at, cancelled_at IS NOT NULL FROM vtasks_message
 WHERE queue = ? AND state = 2 AND lease_until <= ? ORDER BY lease_until LIMIT ?
 """
 
@@ -162,14 +158,15 @@ def push_tick(
 
 
 def due(conn: Connection, queue: str, now: float) -> Claimed | None:
-    """The answer to a claim when nothing is due, else None. Reads only."""
+    """The answer to a claim when nothing is due, or all is paused, else None. Reads only."""
     ready = "SELECT 1 FROM vtasks_message WHERE queue = ? AND state = 0 LIMIT 1"
-    if conn.execute(ready, (queue,)).fetchone():
+    paused_until = control.paused_until(conn, queue, now)
+    if paused_until is None and conn.execute(ready, (queue,)).fetchone():
         return None
     (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
-    if next_due is None:
-        return Claimed([])
-    return None if next_due <= now else Claimed([], next_due - now)
+    if next_due is not None and next_due <= now:
+        return None
+    return nothing(next_due, paused_until, now)
 
 
 def claim(
@@ -180,6 +177,9 @@ def claim(
     if next_due is not None and next_due <= now:
         conn.execute(_PROMOTE, (queue, now, PROMOTE_LIMIT))
         (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
+    paused_until = control.paused_until(conn, queue, now)
+    if paused_until is not None:
+        return nothing(next_due, paused_until, now)
     token = token_hex(8)
     rows = conn.execute(_CLAIM, (token, worker, now, now + lease, queue, max(limit, 0))).fetchall()
     rows.sort(key=_by_priority)  # RETURNING promises no order
@@ -222,14 +222,15 @@ def settle(conn: Connection, settlements: Sequence[Settlement], cap: int, now: f
     buried = set()
     for settlement in settlements:
         claim, outcome = settlement.claim, settlement.outcome
-        if type(outcome) is Done:
-            continue
-        if not _let_go(conn, claim, outcome, now):
-            settled.lost.append(claim)
-        elif type(outcome) is Dead:
-            buried.add(claim.queue)
-    for queue in buried:
-        if evicted := conn.execute(_EVICT, (queue, cap)).rowcount:
+        if isinstance(outcome, Dead):
+            if _bury(conn, claim, outcome, now):
+                buried.add(claim.queue)
+            else:
+                settled.lost.append(claim)
+        elif isinstance(outcome, Retry | Release):
+            _put_back(conn, claim, outcome, now, settled)
+    for queue in buried | {claim.queue for claim in settled.cancelled}:
+        if evicted := dead.evict(conn, queue, cap):
             settled.evicted[queue] = evicted
     return settled
 
@@ -266,39 +267,47 @@ def _result_row(claim: Claim, outcome: Done, now: float) -> tuple[Any, ...]:
     )
 
 
-def _let_go(
-    conn: Connection, claim: Claim, outcome: Retry | Release | Dead | Done, now: float
-) -> bool:
-    """Write one outcome that is not Done; False when the token no longer holds."""
-    key = (claim.handle, claim.token)
-    if isinstance(outcome, Dead):
-        if conn.execute(_DELETE, key).rowcount != 1:
-            return False
-        conn.execute(
-            _BURY,
-            (
-                claim.id,
-                claim.queue,
-                claim.priority,
-                claim.attempt,
-                claim.crashes,
-                claim.body,
-                outcome.history,
-                outcome.reason,
-                now,
-                claim.unique,
-                claim.note,
-            ),
-        )
-        if claim.unique is not None:
-            unique.release(conn, claim, now)
-        return True
-    assert isinstance(outcome, Retry | Release)
+def _bury(conn: Connection, claim: Claim, outcome: Dead, now: float) -> bool:
+    """Make a dead letter of it; False when the token no longer holds."""
+    if conn.execute(_DELETE, (claim.handle, claim.token)).rowcount != 1:
+        return False
+    conn.execute(
+        _BURY,
+        (
+            claim.id,
+            claim.queue,
+            claim.priority,
+            claim.attempt,
+            claim.crashes,
+            claim.body,
+            outcome.history,
+            outcome.reason,
+            now,
+            claim.unique,
+            claim.note,
+        ),
+    )
+    if claim.unique is not None:
+        unique.release(conn, claim, now)
+    return True
+
+
+def _put_back(
+    conn: Connection, claim: Claim, outcome: Retry | Release, now: float, settled: Settled
+) -> None:
+    """Let it wait again, or bury it if it was cancelled."""
     wait = (DELAYED if outcome.delay > 0 else READY, now + outcome.delay, claim.note)
+    key = (claim.handle, claim.token)
     if isinstance(outcome, Retry):
-        return conn.execute(_RETRY, (*wait, outcome.history, *key)).rowcount == 1
-    counted = claim.lost_at is None  # a reclaimed one was counted by the worker that lost it
-    return conn.execute(_RELEASE, (*wait, counted, *key)).rowcount == 1
+        row = conn.execute(_RETRY, (*wait, outcome.history, *key)).fetchone()
+    else:
+        counted = claim.lost_at is None  # a reclaimed one was counted by the worker that lost it
+        row = conn.execute(_RELEASE, (*wait, counted, *key)).fetchone()
+    if row is None:
+        settled.lost.append(claim)
+    elif row[0] is not None:
+        dead.bury(conn, claim.handle, CANCELLED, now)
+        settled.cancelled.append(claim)
 
 
 def expired(conn: Connection, queue: str, now: float) -> list[Claim] | None:
@@ -312,9 +321,10 @@ def reclaim(
     """Take over expired leases; each claim names who lost it, and since when it was held."""
     token = token_hex(8)
     claims = []
-    for seq, lost_worker, lost_at in conn.execute(_EXPIRED, (queue, now, max(limit, 0))).fetchall():
+    for seq, *lost in conn.execute(_EXPIRED, (queue, now, max(limit, 0))).fetchall():
         values = (token, worker, now, now + lease, seq)
         claim = _claim(queue, token, conn.execute(_RECLAIM, values).fetchone())
-        claim.lost_worker, claim.lost_at = lost_worker, lost_at
+        claim.lost_worker, claim.lost_at, cancelled = lost
+        claim.cancelled = bool(cancelled)
         claims.append(claim)
     return claims

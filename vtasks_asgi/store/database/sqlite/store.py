@@ -27,15 +27,21 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.database.sqlite import inspect, sql
+from vtasks_asgi.store.control import Cancellation, Paused
+from vtasks_asgi.store.database.pauses import QUEUE, TASK
+from vtasks_asgi.store.database.sqlite import control, inspect, sql
 from vtasks_asgi.store.database.sqlite.connections import connect, mapped_errors
 from vtasks_asgi.store.database.sqlite.watcher import Watcher
-from vtasks_asgi.store.database.sqlite.writer import Writer
+from vtasks_asgi.store.database.sqlite.writer import Work, Writer
 from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
 #: A push of at most so many is worth doing on the loop itself (some 40 µs).
 AT_ONCE_MESSAGES = 4
+
+
+def _nothing() -> None:
+    """There is nobody to tell."""
 
 
 class SQLiteStore:
@@ -104,19 +110,9 @@ class SQLiteStore:
         return written
 
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
-        """In the caller's transaction if there is one; else through the writer, if it runs."""
         now = self._now()
-        connection = connections[self._alias]
         ring = partial(self._doorbell.ring, {message.queue for message in messages})
-        if not connection.in_atomic_block and self._writer is not None:
-            receipts = self._writer.call(lambda conn: sql.push(conn, messages, now))
-            ring()
-            return receipts
-        with mapped_errors(), transaction.atomic(using=self._alias):
-            connection.ensure_connection()
-            receipts = sql.push(connection.connection, messages, now)
-            transaction.on_commit(ring, using=self._alias, robust=True)
-        return receipts
+        return self._write_here(lambda conn: sql.push(conn, messages, now), ring)
 
     async def ticks(self, schedules: Sequence[str]) -> Ticks:
         last = await self._read(lambda conn: inspect.ticks(conn, schedules))
@@ -209,6 +205,58 @@ class SQLiteStore:
     async def prune(self, limit: int) -> int:
         now = self._now()
         return await self._open_writer.submit(lambda conn: inspect.prune(conn, limit, now))
+
+    # -- cancelling and pausing
+
+    async def cancel(self, ids: Sequence[str]) -> Cancellation:
+        cap, now = self._cap, self._now()
+        return await self._open_writer.submit(lambda conn: control.cancel(conn, ids, cap, now))
+
+    def cancel_sync(self, ids: Sequence[str]) -> Cancellation:
+        return self._write_here(lambda conn: control.cancel(conn, ids, self._cap, self._now()))
+
+    def cancelled(self, claims: Sequence[Claim]) -> list[Claim]:
+        def look(conn: sqlite3.Connection) -> list[Claim]:
+            return control.cancelled(conn, claims)
+
+        return self._open_writer.call(look, peek=look)
+
+    async def pause(self, queue: str, until: float | None = None) -> None:
+        await self._open_writer.submit(lambda conn: control.pause(conn, QUEUE, queue, until))
+
+    async def resume(self, queue: str) -> bool:
+        now = self._now()
+        was = await self._open_writer.submit(lambda conn: control.resume(conn, QUEUE, queue, now))
+        self._doorbell.ring({queue})
+        return was
+
+    async def pause_task(self, task: str, until: float | None = None) -> None:
+        await self._open_writer.submit(lambda conn: control.pause(conn, TASK, task, until))
+
+    async def resume_task(self, task: str) -> bool:
+        now = self._now()
+        return await self._open_writer.submit(lambda conn: control.resume(conn, TASK, task, now))
+
+    async def paused(self) -> Paused:
+        return await self._read(lambda conn: control.paused(conn, self._now()))
+
+    async def paused_tasks(self) -> set[str]:
+        return await self._read(lambda conn: control.paused_names(conn, TASK, self._now()))
+
+    # -- helpers
+
+    def _write_here[T](self, work: Work[T], committed: Callable[[], None] = _nothing) -> T:
+        """In the caller's transaction if there is one; else through the writer, if it runs."""
+        connection = connections[self._alias]
+        if not connection.in_atomic_block and self._writer is not None:
+            result = self._writer.call(work)
+            committed()
+            return result
+        with mapped_errors(), transaction.atomic(using=self._alias):
+            connection.ensure_connection()
+            result = work(connection.connection)
+            transaction.on_commit(committed, using=self._alias, robust=True)
+        return result
 
     async def _read[T](self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query on the reader's connection: readers never wait for the writer."""

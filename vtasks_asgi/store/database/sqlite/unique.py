@@ -55,8 +55,13 @@ def merge(conn: Connection, message: Message, holder: str, now: float) -> bool:
 
 
 def release(conn: Connection, claim: Claim, now: float) -> None:
-    """Forget the key of a message that has ended, unless it is kept for longer."""
-    conn.execute(_RELEASE, (claim.queue, claim.unique, claim.id, now))
+    """Forget the key of a claim that has ended, unless it is kept for longer."""
+    forget(conn, (claim.queue, claim.unique, claim.id), now)
+
+
+def forget(conn: Connection, taken: tuple[str, str | None, str], now: float) -> None:
+    """Forget a queue's key that this message has taken, unless it is kept for longer."""
+    conn.execute(_RELEASE, (*taken, now))
 
 
 def sweep(conn: Connection, limit: int, now: float) -> None:

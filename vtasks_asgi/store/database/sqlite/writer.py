@@ -110,10 +110,10 @@ class Writer:
             job.error = StoreUnavailable(f"SQLite: {error}")
         return job
 
-    def call[T](self, work: Work[T]) -> T:
+    def call[T](self, work: Work[T], peek: Work[T | None] | None = None) -> T:
         """From any other thread: the same, blocking."""
         future: Future[T] = Future()
-        self._put(_Job(work, future, None))
+        self._put(_Job(work, future, None, peek=peek))
         return future.result(timeout=BUSY_LIMIT + 5)
 
     def close(self) -> None:
@@ -163,7 +163,9 @@ def _connected(alias: str) -> sqlite3.Connection:
     conn = connect(alias)
     try:
         with mapped_errors():
-            conn.execute("SELECT 1 FROM vtasks_message LIMIT 0")  # have the migrations run?
+            conn.execute(
+                "SELECT 1 FROM vtasks_message, vtasks_pause LIMIT 0"
+            )  # have the migrations run?
         conn.execute("PRAGMA busy_timeout = 0")  # _patiently waits with jitter instead
     except BaseException:
         conn.close()

@@ -1,13 +1,15 @@
 #!lua flags=allow-oom
 -- Promotes what is due, then takes the best messages. Works when the server is out of memory.
--- KEYS: ready sched t m h own lease seq idle n
+-- KEYS: ready sched t m h own lease seq idle n pause
 -- ARGV: limit, lease in seconds, token (16 characters), worker
 -- Returns: id, score of each; their bodies; metas (empty when no message has one); histories and
---   notes (the same); next due time in seconds from now or ''
+--   notes (the same); the next due time, or the end of a pause, in seconds from now or ''
 -- Invariant: what is taken has an entry in own and in lease, and is in no other set.
 -- INCLUDE: lib_place
+-- INCLUDE: lib_pause
 local READY, SCHED, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local OWN, LEASE, SEQ, IDLE, N = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local PAUSE = KEYS[11]
 local CHUNK, CHUNKS = 1000, 4
 
 local time = redis.call('TIME')
@@ -28,14 +30,14 @@ local function promote()
   return #due
 end
 
-local next_due = ''
 for chunk = 1, CHUNKS do
   if promote() < CHUNK then break end
 end
 local first = redis.call('ZRANGE', SCHED, 0, 0, 'WITHSCORES')
-if #first > 0 then
-  next_due = string.format('%.6f', math.max(0, first[2] - now))
-end
+local pause = pause_end(redis.call('HGET', PAUSE, 'until'), now)
+local due = math.min(tonumber(first[2]) or math.huge, pause or math.huge)
+local next_due = due < math.huge and string.format('%.6f', math.max(0, due - now)) or ''
+if pause then return {{}, {}, {}, {}, {}, next_due} end
 
 local limit = math.min(tonumber(ARGV[1]), CHUNK)
 local taken = limit > 0 and redis.call('ZPOPMIN', READY, limit) or {}

@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
 -- Takes over expired leases, the longest expired first.
--- KEYS: lease own t m h n
+-- KEYS: lease own t m h n c
 -- ARGV: limit, lease in seconds, token (16 characters), worker
--- Returns: ids; what was in own; bodies; metas, the crash counted; histories; notes
+-- Returns: ids; what was in own; bodies; metas, the crash counted; histories; notes; marks of
+--   cancellation
 -- Invariant: the token changes, so that who held it before can neither extend nor settle.
 local LEASE, OWN, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local time = redis.call('TIME')
@@ -46,4 +47,4 @@ end
 redis.call('HSET', OWN, unpack(own))
 redis.call('ZADD', LEASE, unpack(lease))
 redis.call('HSET', M, unpack(counted))
-return {ids, lost, bodies, metas, histories, notes}
+return {ids, lost, bodies, metas, histories, notes, redis.call('HMGET', KEYS[7], unpack(ids))}

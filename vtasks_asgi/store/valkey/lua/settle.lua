@@ -1,17 +1,19 @@
 #!lua flags=allow-oom
 -- Writes outcomes back, each fenced by its token. Works when the server is out of memory.
--- KEYS: own lease t m h ready sched f done dead u seq idle n
+-- KEYS: own lease t m h ready sched f done dead u seq idle n c
 -- ARGV: cap of dead letters; how many follow of each kind, and how many notes; then the arguments:
 --   done (nothing is kept): id, token          kept: id, token, seconds to keep, fields, history
 --   retry: id, token, delay, fields, history   release: id, token, delay, fields
 --   dead: id, token, fields, history           unique key, id of each that ends
 --   and at last: id, note of each claim that has a note
--- Returns: the positions (from 1) of those that were lost, and how many dead letters were evicted
+-- Returns: the positions (from 1) of those that were lost; how many dead letters were evicted; the
+--   positions of those that were cancelled: dead letters in place of a retry or a release
 -- Invariant: what is settled leaves own and lease, and ends in exactly one other place, or nowhere.
 -- INCLUDE: lib_place
+-- INCLUDE: lib_dead
 local OWN, LEASE, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local READY, SCHED, F, DONE, DEAD = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local U, SEQ, IDLE, N = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local U, SEQ, IDLE, N, C = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local CAP = tonumber(ARGV[1])
 local COUNTS = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]),
   tonumber(ARGV[6])}
@@ -35,14 +37,23 @@ local owns = redis.call('HMGET', OWN, unpack(ids))
 
 local lost, settled, gone, histories, fields, metas = {}, {}, {}, {}, {}, {}
 local ready, sched, expiries, buried, ended, wake = {}, {}, {}, {}, {}, false
+local cancelled, marks = {}, redis.call('EXISTS', C) == 1
 
 local function put(list, first, second)
   list[#list + 1] = first
   list[#list + 1] = second
 end
 
--- score: the first 8 bytes of the fields of a retry or release, which is all but run_at of its meta
+-- rest: the fields of a retry or release, which is all but run_at of its meta; whether it was
+-- cancelled, and so ends
 local function again(id, delay, rest)
+  if marks and redis.call('HEXISTS', C, id) == 1 then
+    local unique = string.sub(rest, 17)
+    put(fields, id, cancelled_fields(stamp, string.sub(rest, 1, 16), unique))
+    put(buried, redis.call('INCR', SEQ), id)
+    if unique ~= '' then free_key(U, unique, id, now) end
+    return true
+  end
   local due = now + delay
   put(metas, id, struct.pack('>d', due) .. rest)
   if tonumber(delay) > 0 then
@@ -62,10 +73,10 @@ local WRITE = {
     put(expiries, now + ARGV[p + 2], id)
   end,
   function(id, p)
-    again(id, ARGV[p + 2], ARGV[p + 3])
     put(histories, id, ARGV[p + 4])
+    return again(id, ARGV[p + 2], ARGV[p + 3])
   end,
-  function(id, p) again(id, ARGV[p + 2], ARGV[p + 3]) end,
+  function(id, p) return again(id, ARGV[p + 2], ARGV[p + 3]) end,
   function(id, p)
     put(fields, id, stamp .. ARGV[p + 2])
     put(histories, id, ARGV[p + 3])
@@ -83,8 +94,9 @@ for kind, count in ipairs(COUNTS) do
     if own and string.sub(own, 1, 16) == ARGV[p + 1] then
       held = held + 1
       settled[held] = id
-      write(id, p)
-      if over then
+      local cut = write(id, p)
+      if cut then cancelled[#cancelled + 1] = position end
+      if over or cut then
         ends = ends + 1
         ended[ends] = id
       end
@@ -93,7 +105,7 @@ for kind, count in ipairs(COUNTS) do
     end
   end
 end
-if held == 0 then return {lost, 0} end
+if held == 0 then return {lost, 0, cancelled} end
 
 redis.call('HDEL', OWN, unpack(settled))
 redis.call('ZREM', LEASE, unpack(settled))
@@ -102,6 +114,7 @@ if #gone > 0 then
   if redis.call('EXISTS', H) == 1 then redis.call('HDEL', H, unpack(gone)) end
 end
 if ends > 0 and redis.call('EXISTS', M) == 1 then redis.call('HDEL', M, unpack(ended)) end
+if ends > 0 and marks then redis.call('HDEL', C, unpack(ended)) end
 if #fields > 0 then redis.call('HSET', F, unpack(fields)) end
 if #histories > 0 then redis.call('HSET', H, unpack(histories)) end
 if #expiries > 0 then redis.call('ZADD', DONE, unpack(expiries)) end
@@ -113,11 +126,7 @@ if uniques < notes then
   local done = {}
   for _, id in ipairs(ended) do done[id] = true end
   for i = uniques, notes - 1, 2 do
-    local value = done[ARGV[i + 1]] and redis.call('HGET', U, ARGV[i])
-    local mine = value and (#value < 9 or string.sub(value, 9) == ARGV[i + 1])
-    if mine and (#value < 9 or struct.unpack('>d', value) <= now) then
-      redis.call('HDEL', U, ARGV[i])
-    end
+    if done[ARGV[i + 1]] then free_key(U, ARGV[i], ARGV[i + 1], now) end
   end
 end
 
@@ -135,17 +144,7 @@ end
 local evicted = 0
 if #buried > 0 then
   redis.call('ZADD', DEAD, unpack(buried))
-  local excess = redis.call('ZCARD', DEAD) - CAP
-  while evicted < excess do
-    local popped = redis.call('ZPOPMIN', DEAD, math.min(excess - evicted, 1000))
-    local old = {}
-    for i = 1, #popped, 2 do old[#old + 1] = popped[i] end
-    redis.call('HDEL', T, unpack(old))
-    redis.call('HDEL', F, unpack(old))
-    redis.call('HDEL', H, unpack(old))
-    redis.call('HDEL', N, unpack(old))
-    evicted = evicted + #old
-  end
+  evicted = evict(DEAD, T, F, H, N, CAP)
 end
 if wake and redis.call('DEL', IDLE) == 1 then redis.call('PUBLISH', IDLE, '') end
-return {lost, evicted}
+return {lost, evicted, cancelled}

@@ -1,9 +1,11 @@
 #!lua flags=no-writes,allow-oom
 -- Counts a queue.
--- KEYS: ready sched lease dead t m
+-- KEYS: ready sched lease dead t m pause
 -- ARGV: none
--- Returns: ready, delayed, running, dead, seconds since the longest-waiting became ready or ''
+-- Returns: ready, delayed, running, dead, seconds since the longest-waiting became ready or '', is
+--   it paused (1 or 0)
 -- Invariant: changes nothing, and takes the same time however many are queued.
+-- INCLUDE: lib_pause
 local READY, SCHED, T, M = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
 local BAND, BANDS, LOOK = 2 ^ 45, 200, 50
 local time = redis.call('TIME')
@@ -59,4 +61,5 @@ return {
   redis.call('ZCARD', KEYS[3]),
   redis.call('ZCARD', KEYS[4]),
   oldest and string.format('%.6f', math.max(0, now - oldest)) or '',
+  pause_end(redis.call('HGET', KEYS[7], 'until'), now) and 1 or 0,
 }
