@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import random
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from vtasks_asgi.runtime.config import PoolConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
 from vtasks_asgi.runtime.fetch import Fetcher
+from vtasks_asgi.runtime.pauses import Pauses
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.supervise import services
@@ -58,7 +60,9 @@ class Idle:
         self.settler.settled = executions.settled
         config = configured(PoolConfig(tuple(queues), 5))
         hands = Slots(5), executions, self.settler, Suspects(executions, clock)
-        self.fetcher = Fetcher(store, queues, *hands, config=config, events=events, clock=clock)
+        told: Any = {"config": config, "events": events, "clock": clock}
+        pauses = Pauses(store, self.settler, events=events, clock=clock)
+        self.fetcher = Fetcher(store, queues, *hands, pauses=pauses, **told)
         self.services = services({"fetch": self.fetcher.run, "settle": self.settler.run}, events)
 
     async def _note(self, claim: Claim) -> Outcome:
