@@ -36,6 +36,9 @@ from vtasks_asgi.tasks import VTask
 #: Seconds a result is kept unless ``OPTIONS["RESULT_TTL"]`` or the task says otherwise.
 DEFAULT_RESULT_TTL = 3600.0
 
+#: Task objects whose routing a backend remembers to have checked.
+MOST_SOUND = 256
+
 type Item = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
 
 
@@ -54,6 +57,8 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         self._queues: set[str] | None = None
+        self._sound: dict[int, AnyTask] = {}
+        self._sound_for: object = None
         super().__init__(alias, dict(params))
         # Nothing raises here: importing any task makes a backend, also for "manage.py check",
         # which is where problems belong. Whoever uses the backend is told as well.
@@ -82,16 +87,34 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
     @queues.setter
     def queues(self, queues: set[str]) -> None:
         self._queues = queues
+        self._sound.clear()
+
+    def _require_sound(self, task: AnyTask) -> None:
+        """Check where it goes; once for each task object, for as long as the settings stay.
+
+        Raises:
+            InvalidTask: naming what is wrong.
+        """
+        settings = validate.settings_in_force()
+        if settings is not self._sound_for or len(self._sound) > MOST_SOUND:
+            self._sound.clear()
+            self._sound_for = settings
+        if self._sound.get(id(task)) is not task:
+            validate.check_routing(task, self.queues, self.alias)
+            validate.check_batch(task)
+            if settings is not None:
+                self._sound[id(task)] = task  # kept, so that no other task can have its id
 
     @contextmanager
     def also(self, queue: str) -> Iterator[None]:
         """Let this queue be one of them for the duration of the body."""
         kept, queues = self._queues, self.queues
-        self._queues = queues and queues | {queue}
+        self.queues = queues and queues | {queue}
         try:
             yield
         finally:
             self._queues = kept
+            self._sound.clear()
 
     def make_store(self) -> FullStore:
         """A new store of this backend's kind, not opened yet.
@@ -214,8 +237,7 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         if "queue_name" in kwargs and "queue_name" not in validate.parameters(task.func):
             kwargs = dict(kwargs)
             task = task.using(queue_name=kwargs.pop("queue_name"))
-        validate.check_routing(task, self.queues, self.alias)
-        validate.check_batch(task)
+        self._require_sound(task)
         id, name, run_at = new_id(now), task.module_path, results.epoch(task.run_after)
         expires = getattr(task, "expires", None)
         call = Call(

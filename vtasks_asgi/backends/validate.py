@@ -13,6 +13,14 @@ from vtasks_asgi.core.message import MAX_PRIORITY, MIN_PRIORITY
 from vtasks_asgi.exceptions import ConfigurationError
 
 
+def settings_in_force() -> object:
+    """The same object for as long as no setting changes; None while some are wrong."""
+    try:
+        return options()
+    except ConfigurationError:
+        return None
+
+
 def check_routing(task: Any, queues: Collection[str], alias: str) -> None:
     """Priority, queue and ``run_after``; ``queues`` empty allows any.
 
