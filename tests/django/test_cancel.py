@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,9 +16,9 @@ from django.utils import timezone
 from tests.django import sample
 from tests.django.everywhere import each_backend
 from tests.django.helpers import SYNC_AND_ASYNC, AnyResult, Ear, embedded, stored, working
-from vtasks_asgi import task
+from vtasks_asgi import VTaskContext, task, timeouts
 from vtasks_asgi.core.outcome import CANCELLED, Dead
-from vtasks_asgi.exceptions import TaskCancelled
+from vtasks_asgi.exceptions import DiscardTask, TaskCancelled, TaskTimeout
 from vtasks_asgi.runtime import leases
 from vtasks_asgi.runtime.events import hub
 from vtasks_asgi.store.base import Claim
@@ -41,6 +42,35 @@ async def stubborn() -> str:
     except asyncio.CancelledError:
         await asyncio.sleep(0)
     return "stubborn"
+
+
+@task
+def waits_and_discards() -> None:
+    sample.MEETING.arrived.release()
+    sample.MEETING.go.wait(20.0)
+    raise DiscardTask
+
+
+@task(takes_context=True)
+def looks(context: VTaskContext) -> list[bool]:
+    before = context.cancelled
+    sample.MEETING.arrived.release()
+    sample.MEETING.go.wait(20.0)
+    return [before, context.cancelled]
+
+
+@task(timeout=60.0)
+async def has_time() -> None:
+    sample.MEETING.arrived.release()
+    await asyncio.Event().wait()
+
+
+@task(timeout=1.0)
+async def hangs() -> None:
+    sample.MEETING.arrived.release()
+    while not sample.MEETING.go.is_set():
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -155,6 +185,65 @@ def test_what_runs_in_a_thread_goes_on(heard: Heard) -> None:
         worker.ear.wait(1)
     assert errors(result) == []
     assert (result.status, result.return_value) == (TaskResultStatus.SUCCESSFUL, "went")
+
+
+def test_what_runs_in_a_thread_may_look(heard: Heard) -> None:
+    with working() as worker:
+        result = looks.enqueue()
+        assert sample.MEETING.arrived.acquire(timeout=20.0)
+        assert result.cancel() is Cancel.ASKED
+        heard.wait_cancelled(result.id)
+        sample.MEETING.go.set()
+        worker.ear.wait(1)
+    result.refresh()
+    assert result.return_value == [False, True]
+
+
+@SYNC_AND_ASYNC
+def test_results_cancel_themselves(kind: str) -> None:
+    result = sample.note.enqueue("cancelled")
+    found = async_to_sync(result.acancel)() if kind else result.cancel()
+    assert found is Cancel.CANCELLED
+    assert errors(result) == [TaskCancelled]
+    assert (result.status, result.reason) == (TaskResultStatus.FAILED, CANCELLED)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"surrounded": True}])
+def test_a_coroutine_with_a_time_limit_is_cancelled(metadata: dict[str, Any]) -> None:
+    with working() as worker:
+        result = has_time.using(metadata=metadata).enqueue()
+        assert sample.MEETING.arrived.acquire(timeout=20.0)
+        cancel(result)
+        worker.ear.wait(1)
+    assert errors(result) == [TaskCancelled]
+    assert (result.reason, result.attempts) == (CANCELLED, 1)
+
+
+def test_one_that_hangs_is_left_behind_as_cancelled(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeouts, "GRACE", 0.01)
+    with working() as worker:
+        result = hangs.enqueue()
+        assert sample.MEETING.arrived.acquire(timeout=20.0)
+        cancel(result)
+        heard.wait_cancelled(result.id)
+        worker.ear.wait(1)
+        sample.MEETING.go.set()
+    assert errors(result) == [TaskTimeout, TaskCancelled]
+    assert (result.reason, result.attempts) == (CANCELLED, 1)
+
+
+def test_one_that_discards_itself_then_was_cancelled(heard: Heard) -> None:
+    with working() as worker:
+        result = waits_and_discards.enqueue()
+        assert sample.MEETING.arrived.acquire(timeout=20.0)
+        cancel(result)
+        heard.wait_cancelled(result.id)
+        sample.MEETING.go.set()
+        worker.ear.wait(1)
+    assert errors(result) == [DiscardTask, TaskCancelled]
+    assert result.reason == CANCELLED
 
 
 def test_one_that_fails_after_it_was_asked_is_not_tried_again(heard: Heard) -> None:

@@ -70,6 +70,29 @@ async def test_what_waits_becomes_a_dead_letter_at_once(store: FullStore) -> Non
     assert (counted.ready, counted.delayed, counted.dead) == (0, 0, 2)
 
 
+async def test_a_note_is_kept_and_comes_back_with_a_requeue(store: FullStore) -> None:
+    claim = await pushed_and_taken(store)
+    claim.note = b"page 7"
+    await settle(store, claim, Retry(b"tried", 60.0))
+    await store.cancel([claim.id])
+    assert (await record(store, claim.id)).note == b"page 7"
+    await store.requeue([claim.id])
+    assert (await take_one(store)).note == b"page 7"
+
+
+@pytest.mark.parametrize(("outcome", "attempt", "history"), AGAIN)
+async def test_what_runs_keeps_the_note_of_its_outcome(
+    store: FullStore, outcome: Outcome, attempt: int, history: bytes | None
+) -> None:
+    claim = await pushed_and_taken(store)
+    await store.cancel([claim.id])
+    claim.note = b"page 8"
+    await settle(store, claim, outcome)
+    found = await record(store, claim.id)
+    assert (found.reason, found.note) == (CANCELLED, b"page 8")
+    assert (found.attempt, found.history) == (attempt, history)
+
+
 async def test_what_has_been_tried_keeps_its_history(engine: Engine, store: FullStore) -> None:
     claim = await pushed_and_taken(store)
     await engine.advance(LEASE + 1)
