@@ -93,10 +93,12 @@ async def test_no_claim_or_rescue_sorts_or_reads_more_than_it_takes(
     assert len([query for query, _ in seen if "SKIP LOCKED" in query]) == 2
     with other_transaction() as other:
         for query, values in [each for each in seen if "vtasks_message_turn" in each[0]]:
-            [(*_, key, _length, _ref, _count, extra)] = other(f"EXPLAIN {query}", *values)
-            assert key == "vtasks_message_turn", query
-            assert "filesort" not in extra, query
-            assert "temporary" not in extra, query
+            tables = other(f"EXPLAIN {query}", *values)
+            keys = {key for *_, key, _length, _ref, _count, _extra in tables if key is not None}
+            # Whether the queue is paused is looked up beside it, by primary key.
+            assert "vtasks_message_turn" in keys <= {"vtasks_message_turn", "PRIMARY"}, query
+            assert not any("filesort" in (extra or "") for *_, extra in tables), query
+            assert not any("temporary" in (extra or "") for *_, extra in tables), query
 
 
 @pytest.mark.slow
