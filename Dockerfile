@@ -11,13 +11,14 @@ WORKDIR /srv
 # --- what is installed, from the lock file; nothing of this stage but /opt/venv is kept ------------
 FROM base AS build
 ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy
-RUN pip install --no-cache-dir "uv>=0.9,<1"
+RUN apt-get update && apt-get install -y --no-install-recommends gcc pkg-config libmariadb-dev \
+    && rm -rf /var/lib/apt/lists/* && pip install --no-cache-dir "uv>=0.9,<1"
 COPY pyproject.toml uv.lock ./
-RUN uv sync --frozen --no-dev --extra granian --extra valkey --no-install-project --compile-bytecode
+RUN uv sync --frozen --no-dev --extra granian --extra valkey --extra postgres --extra mysql --no-install-project --compile-bytecode
 COPY README.md LICENSE ./
 COPY project_template project_template
 COPY vtasks_asgi vtasks_asgi
-RUN uv sync --frozen --no-dev --extra granian --extra valkey --no-editable --compile-bytecode
+RUN uv sync --frozen --no-dev --extra granian --extra valkey --extra postgres --extra mysql --no-editable --compile-bytecode
 
 # --- make test: with the Debian packages that the tests start ------------------------
 FROM base AS tests
@@ -32,7 +33,9 @@ CMD ["make", "test"]
 
 # --- make run: the last stage, so it is what a plain `docker build` makes --------------------------
 FROM base AS app
-RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin app \
+RUN apt-get update && apt-get install -y --no-install-recommends libmariadb3 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --create-home --shell /usr/sbin/nologin app \
     && install --directory --owner app --group app /data
 COPY --from=build /opt/venv /opt/venv
 COPY tools/project.py tools/project.py

@@ -187,6 +187,9 @@ class FaultyStore:
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
         return await self._do("settle", lambda: self.store.settle(settlements))
 
+    async def save(self, claim: Claim) -> bool:
+        return await self._do("save", lambda: self.store.save(claim))
+
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         return await self._do(
             "reclaim", lambda: self.store.reclaim(queue, limit, worker=worker, lease=lease)

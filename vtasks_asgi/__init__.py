@@ -3,17 +3,28 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Backoff", "UniqueTask", "VTask", "__version__", "task"]
+__all__ = [
+    "Backoff",
+    "UniqueTask",
+    "VTask",
+    "VTaskContext",
+    "VTaskResult",
+    "__version__",
+    "task",
+]
 
 if TYPE_CHECKING:
+    from vtasks_asgi.context import VTaskContext
     from vtasks_asgi.decorator import task
+    from vtasks_asgi.task_result import VTaskResult
     from vtasks_asgi.tasks import Backoff, UniqueTask, VTask
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that Django can import this package as an app before its settings are usable.
     if name in __all__:
-        from vtasks_asgi import decorator, tasks
+        from vtasks_asgi import context, decorator, task_result, tasks
 
-        return getattr(decorator if name == "task" else tasks, name)
+        rooms = {"task": decorator, "VTaskContext": context, "VTaskResult": task_result}
+        return getattr(rooms.get(name, tasks), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

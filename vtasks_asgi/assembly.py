@@ -7,7 +7,7 @@ from secrets import token_hex
 
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend
 
-from vtasks_asgi import registry
+from vtasks_asgi import propagation, registry
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.backends.validate import batch_problem
 from vtasks_asgi.batches import BatchInvoker
@@ -43,6 +43,9 @@ def assemble(
     settings = options()
     chosen = find_backend(backend or settings.backend)
     registry.discover()
+    if problems := list(registry.problems()):
+        raise ConfigurationError(*problems)
+    propagation.variables()
     config = RuntimeConfig(
         worker=worker or settings.worker_id or f"worker-{token_hex(6)}",
         pools=_pools(settings, chosen, queues, concurrency or settings.concurrency),
@@ -64,6 +67,8 @@ def assemble(
         max_rescues=settings.max_rescues,
         max_result=chosen.max_payload,
         joint=chosen.joint(store),
+        save=store.save,
+        hook=propagation.hook(),
     )
     cron = None
     if entries:

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from django.tasks.exceptions import InvalidTask
-from django.tasks.signals import task_finished, task_started
+from django.tasks.signals import task_started
 
-from vtasks_asgi import registry, signals
+from vtasks_asgi import registry, signals, timeouts
 from vtasks_asgi.backends.validate import batch_problem
-from vtasks_asgi.core.batch import Batch, batch_item, shares
+from vtasks_asgi.core.batch import Batch, BatchItem, batch_item, shares
 from vtasks_asgi.core.envelope import decode
 from vtasks_asgi.core.errors import ResultUnserialisable
 from vtasks_asgi.core.outcome import Outcome, Release
@@ -115,11 +116,8 @@ class BatchInvoker(Invoker):
         try:
             if problem := batch_problem(function.task):
                 raise InvalidTask(problem)
-            if function.is_async:
-                returned = await function.task.func(items)
-            else:
-                returned = await self._crew.run(partial(function.task.func, items))
-            return shares(returned, ids)
+            with self._around(function.name, part):
+                return shares(await self._returned(function, items), ids)
         except BaseException as raised:
             # The runtime cancels for reasons of its own; a task that cancels itself just fails.
             if isinstance(raised, asyncio.CancelledError) and asked_to_end():
@@ -129,6 +127,24 @@ class BatchInvoker(Invoker):
         finally:
             queue, seconds = part[0].claim.queue, self._now() - began
             self._events.batch_ended(queue, function.name, len(part), seconds, error)
+
+    async def _returned(self, function: Registered, items: list[BatchItem]) -> Any:
+        work = partial(function.task.func, items)
+        if function.task.timeout is None:
+            return await (work() if function.is_async else self._crew.run(work))
+        limit = timeouts.Limit(function.task.timeout)
+        if function.is_async:
+            return await limit.coroutine(work)
+        return await limit.thread(work, self._crew)
+
+    def _around(self, name: str, part: Sequence[Run]) -> AbstractContextManager[Any]:
+        """What the project's hook has a call happen within."""
+        if self._hook is None:
+            return nullcontext()
+        ids, queue = [run.claim.id for run in part], part[0].claim.queue
+        return self._hook(
+            task_id=None, task_ids=ids, name=name, queue=queue, attempt=None, metadata={}
+        )
 
     async def _tell(self, call: _Call, run: Run, value: Any) -> None:
         """Conclude a run with its value or its exception, unless somebody else has it by now."""
@@ -141,18 +157,12 @@ class BatchInvoker(Invoker):
                 outcome = self._success(run, value)
             except BaseException as error:  # noqa: BLE001 - the batch's own
                 outcome = await self._failed(run, error)
-            else:
-                if signals.wanted(task_finished):
-                    await signals.asend(task_finished, self._sender, run.result)
+            await self._tell_finished(run)
             if isinstance(value, BaseException):  # it may be that of others too
                 value.__traceback__ = trace
         del call.runs[run.claim.id]
         call.hand.decide(run.claim, outcome)
         self._finished(run, outcome)
-
-    def _finished(self, run: Run, outcome: Outcome) -> None:
-        seconds = self._now() - run.attempts[-1].started_at
-        self._events.finished(run.claim, run.known.name, outcome, seconds)
 
 
 def _goes_on(claim: Claim, hand: Hand) -> bool:

@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.tasks import task_backends
 from django.urls import Resolver404, resolve
 
-from vtasks_asgi import conf, registry
+from vtasks_asgi import conf, propagation, registry
 from vtasks_asgi.assembly import batch_problems, schedule_entries
 from vtasks_asgi.backends.base import VTasksBackend
 from vtasks_asgi.backends.database import DatabaseTaskBackend
@@ -42,7 +42,7 @@ def check_settings(**kwargs: Any) -> Iterator[checks.CheckMessage]:
 
 @checks.register
 def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
-    """E001 imports or batch queues, E002 the schedule, E005 the backend or its queues are wrong."""
+    """E001 a setting that names code, E002 the schedule, E005 the backend, E006 a task is wrong."""
     if any(conf.problems()):
         return  # E001 says why
     try:
@@ -59,11 +59,19 @@ def check_backends(**kwargs: Any) -> Iterator[checks.CheckMessage]:
                 hint="Add it there, or leave QUEUES out to use VTASKS_QUEUES for both.",
                 id="vtasks_asgi.E005",
             )
+    yield from _check_code(backend)
+
+
+def _check_code(backend: VTasksBackend) -> Iterator[checks.CheckMessage]:
     try:
         registry.discover()
+        propagation.hook()
+        propagation.variables()
     except ConfigurationError as error:
         yield checks.Error(str(error), id="vtasks_asgi.E001")
         return
+    for problem in registry.problems():
+        yield checks.Error(problem, id="vtasks_asgi.E006")
     for problem in batch_problems():
         yield checks.Error(problem, id="vtasks_asgi.E001")
     try:

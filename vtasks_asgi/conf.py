@@ -62,13 +62,14 @@ SETTINGS: dict[str, Setting] = {
     ),
     "VTASKS_WORKER_ID": Setting(None, partial(parsing.optional, parsing.text), nullable=True),
     "VTASKS_IMPORTS": Setting([], parsing.names),
+    "VTASKS_TASK_CONTEXT": Setting(None, partial(parsing.optional, parsing.text), nullable=True),
+    "VTASKS_PROPAGATE": Setting([], parsing.names),
     "VTASKS_VALKEY_PREFIX": Setting("vt", parsing.prefix),
 }
 
 #: Names the ancestor package knows and this version does not act on yet.
 LATER = frozenset(
     {
-        "VTASKS_TASK_CONTEXT",
         "VTASKS_SHUTDOWN_CANCEL_GRACE",
         "VTASKS_HEARTBEAT_INTERVAL",
         "VTASKS_RESCUE_INTERVAL",
@@ -102,6 +103,8 @@ class Options:
     health_check_file: str | None
     worker_id: str | None
     imports: tuple[str, ...]
+    task_context: str | None
+    propagate: tuple[str, ...]
     valkey_prefix: str
 
 

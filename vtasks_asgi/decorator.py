@@ -1,23 +1,19 @@
 """``@task``: a function becomes a task, and keeps its signature for editors."""
 
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, Protocol, TypedDict, Unpack, overload
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import Any, Concatenate, Literal, Protocol, TypedDict, Unpack, overload
 
 from django.tasks import (
     DEFAULT_TASK_BACKEND_ALIAS,
     DEFAULT_TASK_QUEUE_NAME,
-    TaskContext,
 )
 from django.tasks.base import DEFAULT_TASK_PRIORITY
 
-from vtasks_asgi.core.retry import Backoff
+from vtasks_asgi.context import VTaskContext
+from vtasks_asgi.core.retry import Kinds, Waits
 from vtasks_asgi.tasks import UniqueTask, VTask
 from vtasks_asgi.uniqueness import UniqueKey
-
-if TYPE_CHECKING:
-    type _Context = TaskContext[Any, Any]
-else:
-    _Context = TaskContext
 
 
 class TaskOptions(TypedDict, total=False):
@@ -27,7 +23,12 @@ class TaskOptions(TypedDict, total=False):
     queue_name: str
     backend: str
     max_attempts: int
-    backoff: Backoff
+    backoff: Waits
+    retry_on: Kinds | None
+    dont_retry_on: Kinds
+    timeout: float | None
+    expires: float | datetime | None
+    metadata: Mapping[str, Any] | None
     max_rescues: int | None
     result_ttl: float | None
     ttl: float | None
@@ -48,11 +49,11 @@ class _Decorator(Protocol):
 class _ContextDecorator(Protocol):
     @overload
     def __call__[**Q, T](
-        self, function: Callable[Concatenate[_Context, Q], Coroutine[Any, Any, T]], /
+        self, function: Callable[Concatenate[VTaskContext, Q], Coroutine[Any, Any, T]], /
     ) -> VTask[Q, T]: ...
     @overload
     def __call__[**Q, T](
-        self, function: Callable[Concatenate[_Context, Q], T], /
+        self, function: Callable[Concatenate[VTaskContext, Q], T], /
     ) -> VTask[Q, T]: ...
 
 
@@ -68,11 +69,11 @@ class _UniqueDecorator(Protocol):
 class _UniqueContextDecorator(Protocol):
     @overload
     def __call__[**Q, T](
-        self, function: Callable[Concatenate[_Context, Q], Coroutine[Any, Any, T]], /
+        self, function: Callable[Concatenate[VTaskContext, Q], Coroutine[Any, Any, T]], /
     ) -> UniqueTask[Q, T]: ...
     @overload
     def __call__[**Q, T](
-        self, function: Callable[Concatenate[_Context, Q], T], /
+        self, function: Callable[Concatenate[VTaskContext, Q], T], /
     ) -> UniqueTask[Q, T]: ...
 
 

@@ -20,10 +20,11 @@ from vtasks_asgi.conf import options
 from vtasks_asgi.core.batch import Batch
 from vtasks_asgi.core.envelope import task_of
 from vtasks_asgi.core.errors import MessageUndecodable
-from vtasks_asgi.core.outcome import Done, Outcome, Release, Retry
+from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry
 from vtasks_asgi.crew import Crew
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.results import AnyResult
+from vtasks_asgi.run import Run
 from vtasks_asgi.runtime.collect import groups
 from vtasks_asgi.runtime.events import hub
 from vtasks_asgi.store.base import Claim, FullStore, Record, Settlement, State
@@ -59,7 +60,7 @@ class _Invoker(BatchInvoker):
         self._crew = _Caller()
         self.errors: dict[str, BaseException] = {}
 
-    def _failure(self, run: Any, error: BaseException) -> Outcome:
+    def _failure(self, run: Run, error: BaseException) -> Retry | Dead:
         self.errors[run.claim.token] = error
         return super()._failure(run, error)
 

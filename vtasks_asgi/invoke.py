@@ -2,83 +2,36 @@
 
 import asyncio
 import contextvars
-import random
+import sys
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from functools import partial
-from traceback import format_exception
 from typing import Any
 
-from django.tasks import TaskContext
 from django.tasks.signals import task_finished, task_started
 
-from vtasks_asgi import lanes, registry, results, signals
+from vtasks_asgi import lanes, propagation, registry, signals, timeouts, tracing
+from vtasks_asgi.context import VTaskContext
 from vtasks_asgi.core import outcome as outcomes
-from vtasks_asgi.core import retry
 from vtasks_asgi.core.envelope import Call, check_json, decode, pack, task_of
 from vtasks_asgi.core.errors import (
     MessageUndecodable,
     ResultUnserialisable,
-    TaskCancelled,
-    WorkerLost,
+    TaskTimeout,
 )
-from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, dump_history
+from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, Retry, dump_history
 from vtasks_asgi.crew import Crew
 from vtasks_asgi.joint import Joint, Undone
-from vtasks_asgi.registry import Registered
+from vtasks_asgi.notes import Notes, Write
+from vtasks_asgi.run import Run, blame, cut_off
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.supervise import asked_to_end
-from vtasks_asgi.store.base import Claim, Record, State
+from vtasks_asgi.store.base import Claim, State
+from vtasks_asgi.verdict import after_loss, verdict
 
-#: Bytes of a traceback that are kept: its end, where the error is.
-TRACEBACK_LIMIT = 16 * 1024
 #: Seconds a message of an unknown task waits: as long as it has waited already, within these.
 UNKNOWN_PAUSE = (10.0, 24 * 3600.0)
-
-
-@dataclass(slots=True)
-class Run:
-    """One attempt in progress, and the lazily built view Django has of it."""
-
-    claim: Claim
-    call: Call
-    known: Registered
-    attempts: list[Attempt]
-    alias: str
-    state: State = State.RUNNING
-    finished_at: float | None = None
-    value: Any = None
-    packed: bytes | None = None
-    _result: results.AnyResult | None = field(default=None)
-
-    def result(self) -> results.AnyResult:
-        """The TaskResult of this moment; the same object for all who look at one state."""
-        if self._result is None:
-            claim = self.claim
-            record = Record(
-                claim.id,
-                claim.queue,
-                self.state,
-                claim.body,
-                claim.priority,
-                finished_at=self.finished_at,
-                value=self.packed,
-            )
-            self._result = results.build(
-                record, self.call, self.known.task, self.attempts, self.alias
-            )
-            if self.packed is None:  # a value nobody keeps is shown as it is
-                object.__setattr__(self._result, "_return_value", self.value)
-        return self._result
-
-    @property
-    def waited(self) -> float:
-        """Seconds from when it was due to its start."""
-        return self.attempts[-1].started_at - (self.claim.run_at or self.call.enqueued_at)
-
-    def finish(self, state: State, at: float) -> None:
-        self.state, self.finished_at, self._result = state, at, None
 
 
 class Invoker:
@@ -90,9 +43,11 @@ class Invoker:
         worker: this worker's id, recorded with each attempt.
         result_ttl: seconds results are kept unless task or message say otherwise.
         max_rescues: crashes a message survives unless its task says otherwise.
-        max_result: bytes a return value may take, encoded.
+        max_result: bytes a return value, or a checkpoint, may take, encoded.
         joint: runs transactional tasks; None where the messages are in no database.
         now: the time, in epoch seconds.
+        save: writes a claim's note, as ``Store.save``; None to keep notes for the settlement.
+        hook: what each run happens within, of ``VTASKS_TASK_CONTEXT``.
     """
 
     def __init__(
@@ -107,6 +62,8 @@ class Invoker:
         max_result: int,
         joint: Joint | None = None,
         now: Callable[[], float] = time.time,
+        save: Write | None = None,
+        hook: propagation.Hook | None = None,
     ) -> None:
         self._alias = alias
         self._sender = sender
@@ -117,6 +74,8 @@ class Invoker:
         self._max_result = max_result
         self._joint = joint or Joint(None)
         self._now = now
+        self._save = save
+        self._hook = hook
         self._lanes = lanes.Lanes()
         self._crew = Crew()
 
@@ -128,11 +87,11 @@ class Invoker:
         """A fresh context to call this in, with a lane of its own; see ``lanes``."""
         return self._lanes.take(base).context.copy()
 
-    async def __call__(self, claim: Claim) -> Outcome:
+    def __call__(self, claim: Claim) -> Coroutine[Any, Any, Outcome]:
         """Run the message once, in a ``context``, and say what became of it."""
-        return await self._in_lane(self._invoke(claim))
+        return self._in_lane(self._invoke(claim))
 
-    async def _in_lane[T](self, work: Awaitable[T]) -> T:
+    async def _in_lane[T](self, work: Coroutine[Any, Any, T]) -> T:
         lane = lanes.current_lane.get()
         try:
             result = await work
@@ -143,33 +102,37 @@ class Invoker:
         return result
 
     async def _invoke(self, claim: Claim) -> Outcome:
-        started_at = self._now()
-        run = self._prepare(claim, started_at)
+        run = self._prepare(claim, self._now())
         if not isinstance(run, Run):
             return run
         self._events.started(claim, run.known.name, run.waited)
         outcome: Outcome = Release()  # what the runtime makes of a run it cancels
         try:
-            outcome = await self._attempt(run)
+            if run.call.meta or self._hook is not None or tracing.MODULE in sys.modules:
+                outcome = await self._surrounded(run)
+            else:
+                outcome = await self._attempt(run)
         finally:
-            self._events.finished(claim, run.known.name, outcome, self._now() - started_at)
+            if not run.left:
+                self._finished(run, outcome)
         return outcome
 
     def _prepare(self, claim: Claim, started_at: float) -> Run | Dead | Release:
         """The run this claim begins, or its outcome if it cannot be run."""
         attempts = outcomes.load_history(claim.history) if claim.history else []
-        attempts.append(Attempt(self._worker, started_at))
         try:
             call = decode(claim.body)
         except MessageUndecodable as error:
-            _blame(attempts[-1], error)
-            dead = Dead(dump_history(attempts), outcomes.UNDECODABLE)
-            self._events.given_up(claim, "", dead)
-            return dead
+            attempts.append(Attempt(self._worker, started_at))
+            blame(attempts[-1], error)
+            return self._give_up(claim, "", Dead(dump_history(attempts), outcomes.UNDECODABLE))
+        if call.expires_at is not None and started_at >= call.expires_at:
+            expired = Dead(dump_history(attempts), outcomes.EXPIRED)
+            return self._give_up(claim, call.task, expired)
         known = registry.find(call.task)
         if known is None:
-            shortest, longest = UNKNOWN_PAUSE
-            return Release(min(max(started_at - call.enqueued_at, shortest), longest))
+            return self._park(claim, call, started_at)
+        attempts.append(Attempt(self._worker, started_at))
         return Run(claim, call, known, attempts, self._alias)
 
     def interruptible(self, claim: Claim) -> bool:
@@ -177,25 +140,40 @@ class Invoker:
         known = registry.find(task_of(claim.body))
         return known is not None and known.is_async
 
+    # -- instead of a run
+
     def rescue(self, claim: Claim) -> Outcome:
         """The outcome of a claim taken over from a worker that vanished."""
-        attempts = outcomes.load_history(claim.history)
-        lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or self._now())
-        _blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
-        attempts.append(lost)
-        name = task_of(claim.body)
-        own = known.task.max_rescues if (known := registry.find(name)) else None
-        rescues = self._max_rescues if own is None else own
-        history = dump_history(attempts)
-        outcome = retry.after_crash(
-            rescues,
-            crashes=claim.crashes,
-            history=history,
-            random=random.random,
-            cancelled=claim.cancelled,
-        )
+        outcome = after_loss(claim, self._max_rescues, self._now())
         if isinstance(outcome, Dead):
-            self._events.given_up(claim, name, outcome)
+            self._give_up(claim, task_of(claim.body), outcome)
+        return outcome
+
+    def _give_up(self, claim: Claim, name: str, outcome: Dead) -> Dead:
+        self._events.given_up(claim, name, outcome)
+        return outcome
+
+    def _park(self, claim: Claim, call: Call, now: float) -> Release:
+        shortest, longest = UNKNOWN_PAUSE
+        pause = min(max(now - call.enqueued_at, shortest), longest)
+        self._events.parked(claim, call.task, pause)
+        return Release(pause)
+
+    # -- a run
+
+    async def _surrounded(self, run: Run) -> Outcome:
+        """``_attempt`` within what was carried here, a trace's span and the project's hook."""
+        outcome: Outcome | None = None
+        try:
+            with ExitStack() as stack:
+                propagation.enter(stack, run, self._hook)
+                outcome = await self._attempt(run)
+                if run.error is not None:
+                    raise run.error
+        except BaseException as error:  # noqa: BLE001 - the task's own, or of what surrounds it
+            if error is not run.error or outcome is None:
+                outcome = await self._failed(run, error)
+        assert outcome is not None
         return outcome
 
     async def _attempt(self, run: Run) -> Outcome:
@@ -204,38 +182,80 @@ class Invoker:
             await signals.asend(task_started, self._sender, run.result)
         known, kwargs = run.known, run.call.kwargs
         try:
-            if known.is_async:
-                value = await known.task.func(*_arguments(run), **kwargs)
+            if known.is_async and known.task.timeout is None:
+                value = await known.task.func(*self._arguments(run), **kwargs)
                 outcome = self._success(run, value)
             else:
-                call = partial(known.task.func, *_arguments(run), **kwargs)
-                outcome = await self._in_thread(run, call)
+                work = partial(known.task.func, *self._arguments(run), **kwargs)
+                outcome = await self._elsewhere(run, work)
         except Undone as undone:
             return Release(undone.pause)
-        except BaseException as error:
-            # The runtime cancels for reasons of its own; a task that cancels itself just fails.
-            if isinstance(error, asyncio.CancelledError) and asked_to_end():
-                if not run.claim.cancelled:
-                    raise
-                error = _cancelled(error)
+        except BaseException as error:  # noqa: BLE001 - _failure raises again what is none
             outcome = await self._failed(run, error)
+        if signals.wanted(task_finished, failed=run.state is State.DEAD):
+            await self._tell_finished(run)
+        return outcome
+
+    def _arguments(self, run: Run) -> list[Any]:
+        if not run.known.task.takes_context:
+            return run.call.args
+        loop, size = asyncio.get_running_loop(), self._max_result
+        begin_notes = partial(Notes, run.claim, self._save, max_size=size, loop=loop)
+        return [VTaskContext(run, begin_notes), *run.call.args]
+
+    async def _elsewhere(self, run: Run, work: Callable[[], Any]) -> Done:
+        """Run it in a thread, or as a coroutine that has a time limit."""
+        task = run.known.task
+        value: Any
+        if task.transactional:
+            work = self._jointly(run, work)
+        if task.timeout is None:
+            value = await self._crew.run(work)
         else:
-            if signals.wanted(task_finished):
-                await signals.asend(task_finished, self._sender, run.result)
-        return outcome
+            limit = timeouts.Limit(task.timeout, run, self._late)
+            value = await (
+                limit.coroutine(work) if run.known.is_async else limit.thread(work, self._crew)
+            )
+        done: Done = value if task.transactional else self._success(run, value)
+        return done
 
-    async def _failed(self, run: Run, error: BaseException) -> Outcome:
-        """Call this where the error is handled, for Django logs the exception in flight."""
+    def _jointly(self, run: Run, work: Callable[[], Any]) -> Callable[[], Done]:
+        return partial(self._joint.run, run.claim, lambda: self._success(run, work()))
+
+    def _late(self, run: Run, error: TaskTimeout, stack: str) -> Coroutine[Any, Any, Outcome]:
+        return self._in_lane(self._left_behind(run, error, stack))
+
+    async def _left_behind(self, run: Run, error: TaskTimeout, stack: str) -> Outcome:
+        """The outcome of a run that does not end though its time is over."""
+        self._events.left_behind(run.claim, run.known.name, stack)
         outcome = self._failure(run, error)
-        if isinstance(outcome, Dead) and signals.wanted(task_finished, failed=True):
-            await signals.asend(task_finished, self._sender, run.result)
+        await self._tell_finished(run)
+        self._finished(run, outcome)
         return outcome
 
-    async def _in_thread(self, run: Run, call: Callable[[], Any]) -> Done:
-        if not run.known.task.transactional:
-            return self._success(run, await self._crew.run(call))
-        together = partial(self._joint.run, run.claim, lambda: self._success(run, call()))
-        return await self._crew.run(together)
+    async def _failed(self, run: Run, error: BaseException) -> Retry | Dead:
+        """Call this where the error is handled, for Django logs the exception in flight.
+
+        Of one that discarded itself nobody needs a traceback: it is told of afterwards.
+        """
+        outcome = self._failure(run, error)
+        if run.reason != outcomes.DISCARDED:
+            await self._tell_finished(run)
+        return outcome
+
+    async def _tell_finished(self, run: Run) -> None:
+        """Send Django's signal, once and only of what will not be tried again."""
+        if run.told or run.state is State.RUNNING:
+            return
+        run.told = True
+        if signals.wanted(task_finished, failed=run.state is State.DEAD):
+            await signals.asend(task_finished, self._sender, run.result)
+
+    def _finished(self, run: Run, outcome: Outcome) -> None:
+        if run.notes is not None:
+            run.notes.close()
+        seconds = self._now() - run.attempts[-1].started_at
+        self._events.finished(run.claim, run.known.name, outcome, seconds)
 
     def _success(self, run: Run, value: Any) -> Done:
         ttl = run.call.result_ttl
@@ -256,48 +276,19 @@ class Invoker:
         except (TypeError, ValueError) as error:  # among them PayloadTooLarge
             raise ResultUnserialisable(str(error)) from error
 
-    def _failure(self, run: Run, error: BaseException) -> Outcome:
-        _blame(run.attempts[-1], error)
-        history = dump_history(run.attempts)
-        outcome: Outcome
-        if isinstance(error, ResultUnserialisable):
-            outcome = Dead(history, outcomes.RESULT_UNSERIALISABLE)
-        else:
-            claim = run.claim
-            outcome = retry.after_failure(
-                run.known.task.policy,
-                attempt=claim.attempt,
-                crashes=claim.crashes,
-                history=history,
-                random=random.random,
-                cancelled=claim.cancelled,
-            )
+    def _failure(self, run: Run, error: BaseException) -> Retry | Dead:
+        """What becomes of a run that raised ``error``; raises it again if it is no failure."""
+        # The runtime cancels for reasons of its own; a task that cancels itself just fails.
+        if isinstance(error, asyncio.CancelledError) and asked_to_end():
+            if run.left or not run.cancelled:
+                raise error
+            error = cut_off(error)
+        run.error, run.state, run.value, run.packed = error, State.RUNNING, None, None
+        blame(run.attempts[-1], error)
+        outcome = verdict(run, error)
         if isinstance(outcome, Dead):
-            run.finish(State.DEAD, self._now())
+            run.finish(State.DEAD, self._now(), outcome.reason)
         return outcome
-
-
-def _arguments(run: Run) -> list[Any]:
-    if run.known.task.takes_context:
-        return [TaskContext(task_result=run.result()), *run.call.args]
-    return run.call.args
-
-
-def _cancelled(error: BaseException) -> TaskCancelled:
-    """What is recorded of a coroutine that was cancelled; its cause tells where it was."""
-    cancelled = TaskCancelled("it was cancelled while it ran")
-    cancelled.__cause__ = error
-    return cancelled
-
-
-def _blame(attempt: Attempt, error: BaseException) -> None:
-    """Record the error: its class and traceback, without locals, bounded."""
-    kind = type(error)
-    attempt.error = f"{kind.__module__}.{kind.__qualname__}"
-    text = "".join(format_exception(error))
-    if len(text) > TRACEBACK_LIMIT:
-        text = "[...]\n" + text[-TRACEBACK_LIMIT:]
-    attempt.traceback = text.encode("utf-8", "replace").decode()
 
 
 __all__ = ["Invoker", "Run"]

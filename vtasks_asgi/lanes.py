@@ -27,13 +27,17 @@ current_lane: contextvars.ContextVar["Lane"] = contextvars.ContextVar("vtasks_la
 
 
 class Lane(Executor):
-    """One thread that runs one thing at a time; ``used`` until cleaned up after."""
+    """One thread that runs one thing at a time; ``used`` until cleaned up after.
+
+    An abandoned one is never used again: its thread may be stuck, and ends when it no longer is.
+    """
 
     def __init__(self, number: int, base: contextvars.Context) -> None:
         self._number = number
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self.used = False
+        self._abandoned = False
         #: Copies of it are where tasks run: thread-sensitive calls made there come to this lane.
         self.context = base.copy()
         self.context.run(self._enter)
@@ -47,9 +51,13 @@ class Lane(Executor):
 
     async def clean(self) -> None:
         """Clean up after what was sent here, if anything was."""
-        if self.used:
+        if self.used and not self._abandoned:
             await asyncio.wrap_future(self.submit(clean_connections))
             self.used = False
+
+    def abandon(self) -> None:
+        """Do not wait for what was sent here, if anything was."""
+        self._abandoned = self.used
 
     def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()

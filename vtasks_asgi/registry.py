@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import autodiscover_modules
 
+from vtasks_asgi import task_options
 from vtasks_asgi.conf import options
 from vtasks_asgi.exceptions import ConfigurationError
 
@@ -65,3 +66,9 @@ def discover() -> None:
         except ModuleNotFoundError as error:
             raise ConfigurationError(f"VTASKS_IMPORTS names {module!r}: {error}") from error
     _discovered.append(True)
+
+
+def problems() -> Iterator[str]:
+    """What is wrong with the tasks known so far that shows only once everything is imported."""
+    for known in _tasks.values():
+        yield from task_options.unknown_kinds(known.task)

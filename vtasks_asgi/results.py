@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from django.tasks import TaskResult, TaskResultStatus
+from django.tasks import TaskResultStatus
 from django.tasks.base import TaskError
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.utils import timezone as django_timezone
@@ -18,9 +18,10 @@ from vtasks_asgi.core.errors import TaskCancelled
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import CANCELLED, Attempt, load_history
 from vtasks_asgi.store.base import Record, State
+from vtasks_asgi.task_result import VTaskResult
 from vtasks_asgi.tasks import VTask
 
-type AnyResult = TaskResult[..., Any]
+type AnyResult = VTaskResult[..., Any]
 
 _CANCELLED = TaskError(
     exception_class_path=f"{TaskCancelled.__module__}.{TaskCancelled.__qualname__}",
@@ -43,7 +44,7 @@ def accepted(task: Any, message: Message, call: Call, alias: str) -> AnyResult:
     """The result of an enqueue just accepted."""
     # Django's constructor would check and copy what encode has just checked, and a slot's own
     # setter is twice as quick as object.__setattr__: 1.5 µs instead of 5.
-    result = object.__new__(TaskResult)
+    result = object.__new__(VTaskResult)
     _SET_TASK(result, task)
     _SET_ID(result, message.id)
     _SET_STATUS(result, TaskResultStatus.READY)
@@ -59,14 +60,15 @@ def accepted(task: Any, message: Message, call: Call, alias: str) -> AnyResult:
 
 
 def _setter(name: str) -> Any:
-    return TaskResult.__dict__[name].__set__
+    return getattr(VTaskResult, name).__set__
 
 
 _SET_TASK, _SET_ID, _SET_STATUS = _setter("task"), _setter("id"), _setter("status")
 _SET_ENQUEUED_AT, _SET_BACKEND = _setter("enqueued_at"), _setter("backend")
 _SET_ARGS, _SET_KWARGS = _setter("args"), _setter("kwargs")
 _SET_ERRORS, _SET_WORKER_IDS = _setter("errors"), _setter("worker_ids")
-_SET_NONE = tuple(map(_setter, ("started_at", "finished_at", "last_attempted_at", "_return_value")))
+_NONE = ("started_at", "finished_at", "last_attempted_at", "_return_value", "reason", "note")
+_SET_NONE = tuple(map(_setter, _NONE))
 
 
 def _listed(value: Any, items: Iterable[Any]) -> Any:
@@ -92,7 +94,7 @@ def build(
     record: Record, call: Call, task: VTask[Any, Any], attempts: list[Attempt], alias: str
 ) -> AnyResult:
     """Assemble it from parts already decoded."""
-    result: AnyResult = TaskResult(
+    result: AnyResult = VTaskResult(
         task=task,
         id=record.id,
         status=_STATUS[record.state],
@@ -105,6 +107,8 @@ def build(
         backend=alias,
         errors=_errors(record, attempts),
         worker_ids=[attempt.worker for attempt in attempts],
+        reason=record.reason,
+        note=record.note,
     )
     if record.value is not None:
         object.__setattr__(result, "_return_value", unpack(record.value))

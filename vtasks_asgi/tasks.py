@@ -1,6 +1,7 @@
 """``VTask``: Django's task, with our options and the function's own signature."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from inspect import iscoroutinefunction
 from typing import (
@@ -16,11 +17,19 @@ from typing import (
 )
 
 from django.core.signals import setting_changed
-from django.tasks import Task, TaskResult, task_backends
+from django.tasks import Task, task_backends
 from django.tasks.exceptions import InvalidTask
 
-from vtasks_asgi import registry, uniqueness
-from vtasks_asgi.core.retry import DEFAULT_BACKOFF, DEFAULT_MAX_ATTEMPTS, Backoff, RetryPolicy
+from vtasks_asgi import registry, task_options, uniqueness
+from vtasks_asgi.core.retry import (
+    DEFAULT_BACKOFF,
+    DEFAULT_MAX_ATTEMPTS,
+    DEFAULT_MAX_RESCUES,
+    Backoff,
+    Kinds,
+    RetryPolicy,
+    Waits,
+)
 from vtasks_asgi.uniqueness import UniqueKey
 
 P = ParamSpec("P")
@@ -28,6 +37,7 @@ R = TypeVar("R")
 
 
 if TYPE_CHECKING:
+    from vtasks_asgi.task_result import VTaskResult
 
     class _Task(Task[P, R]): ...
 
@@ -50,6 +60,8 @@ class UsingOptions(TypedDict, total=False):
     run_after: datetime | None
     backend: str | None
     result_ttl: float | None
+    expires: float | datetime | None
+    metadata: Mapping[str, Any] | None
     ttl: float | None
     remove_unique_on_complete: bool | None
     on_duplicate: Literal["reject", "existing"] | None
@@ -66,7 +78,14 @@ class VTask(_Task[P, R]):
 
     Args:
         max_attempts: runs at most so often before it is dead-lettered; default 3.
-        backoff: waits between attempts; see ``Backoff`` for units and defaults.
+        backoff: waits between attempts; see ``Backoff`` for units and defaults. Or a function of
+            the number of failed attempts and the last error that returns seconds.
+        retry_on: exception classes, or dotted paths of some: only these are tried again. Default
+            is all.
+        dont_retry_on: these are not, whatever ``retry_on`` says.
+        timeout: seconds an attempt may take; default is no limit.
+        expires: seconds from when it is due, or a datetime, after which no attempt begins.
+        metadata: a dict of JSON that goes with the call, for ``context.metadata``.
         max_rescues: survives so many deaths of its worker; default ``VTASKS_MAX_RESCUES``.
         result_ttl: seconds its result is kept; default ``OPTIONS["RESULT_TTL"]``, 0 keeps none.
         unique: at most one live message a key and queue; by default when there is a ``unique_key``.
@@ -86,7 +105,12 @@ class VTask(_Task[P, R]):
     """
 
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
-    backoff: Backoff = DEFAULT_BACKOFF
+    backoff: Waits = DEFAULT_BACKOFF
+    retry_on: Kinds | None = None
+    dont_retry_on: Kinds = ()
+    timeout: float | None = None
+    expires: float | datetime | None = None
+    metadata: Mapping[str, Any] | None = field(default=None, hash=False)
     max_rescues: int | None = None
     result_ttl: float | None = None
     unique: bool | None = None
@@ -103,6 +127,13 @@ class VTask(_Task[P, R]):
         _validate(self)
         Task.__post_init__(self)
         registry.register(self)
+
+    if TYPE_CHECKING:
+
+        def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> VTaskResult[P, R]: ...
+        async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> VTaskResult[P, R]: ...
+        def get_result(self, result_id: str) -> VTaskResult[P, R]: ...
+        async def aget_result(self, result_id: str) -> VTaskResult[P, R]: ...
 
     def get_backend(self) -> Any:
         """The backend of this task's alias; see ``backend_of``."""
@@ -153,9 +184,10 @@ class VTask(_Task[P, R]):
     @property
     def policy(self) -> RetryPolicy:
         """The retry policy its options spell."""
-        if self.max_rescues is None:
-            return RetryPolicy(self.max_attempts, backoff=self.backoff)
-        return RetryPolicy(self.max_attempts, self.max_rescues, self.backoff)
+        rescues = DEFAULT_MAX_RESCUES if self.max_rescues is None else self.max_rescues
+        return RetryPolicy(
+            self.max_attempts, rescues, self.backoff, self.retry_on, self.dont_retry_on
+        )
 
 
 if TYPE_CHECKING:
@@ -165,10 +197,10 @@ if TYPE_CHECKING:
 
         def enqueue(  # type: ignore[override]
             self, *args: P.args, **kwargs: P.kwargs
-        ) -> TaskResult[P, R] | None: ...
+        ) -> VTaskResult[P, R] | None: ...
         async def aenqueue(  # type: ignore[override]
             self, *args: P.args, **kwargs: P.kwargs
-        ) -> TaskResult[P, R] | None: ...
+        ) -> VTaskResult[P, R] | None: ...
 
 else:
     UniqueTask = VTask
@@ -210,8 +242,6 @@ def _validate(task: VTask[Any, Any]) -> None:
             continue
         if type(value) is not int or value < least:
             raise InvalidTask(f"{name}: {option} must be a whole number of at least {least}")
-    if not isinstance(task.backoff, Backoff):
-        raise InvalidTask(f"{name}: backoff must be a Backoff, such as Backoff(base=5, factor=3)")
     ttl = task.result_ttl
     if ttl is not None and not (type(ttl) in (int, float) and 0 <= ttl < float("inf")):
         raise InvalidTask(f"{name}: result_ttl must be a number of seconds, 0 to keep no result")
@@ -222,8 +252,8 @@ def _validate(task: VTask[Any, Any]) -> None:
             f"{name}: only a synchronous function can be transactional, for Django has no"
             " transactions in coroutines; write it with def"
         )
-    if problem := uniqueness.problem(task):
+    if problem := task_options.problem(task) or uniqueness.problem(task):
         raise InvalidTask(f"{name}: {problem}")
 
 
-__all__ = ["Backoff", "TaskResult", "UniqueTask", "VTask"]
+__all__ = ["Backoff", "UniqueTask", "VTask"]

@@ -29,4 +29,5 @@ CALLS = st.builds(
     enqueued_at=st.floats(min_value=0, max_value=1e11),
     result_ttl=st.none() | st.floats(min_value=0, max_value=1e9),
     meta=st.dictionaries(TEXT, JSON, max_size=2),
+    expires_at=st.none() | st.floats(min_value=0, max_value=1e11) | st.integers(0, 10**11),
 )

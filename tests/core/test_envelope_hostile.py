@@ -59,7 +59,11 @@ def test_any_json(value: Any) -> None:
     refused_or_call(orjson.dumps(value))
 
 
-@given(st.dictionaries(st.sampled_from(["v", "task", "args", "kwargs", "at", "ttl", "meta"]), JSON))
+@given(
+    st.dictionaries(
+        st.sampled_from(["v", "task", "args", "kwargs", "at", "ttl", "meta", "exp"]), JSON
+    )
+)
 def test_any_json_in_the_fields(fields: dict[str, Any]) -> None:
     refused_or_call(orjson.dumps({**SOUND, **fields}))
 

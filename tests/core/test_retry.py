@@ -107,6 +107,7 @@ def test_failures_alone_use_up_the_attempts(limit: int, attempt: int, crashes: i
     crashes = min(crashes, attempt - 1)
     outcome = after_failure(
         RetryPolicy(max_attempts=limit),
+        error=ValueError(),
         attempt=attempt,
         crashes=crashes,
         history=HISTORY,

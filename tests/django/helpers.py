@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.tasks import TaskResult
 
+from vtasks_asgi import VTaskResult
 from vtasks_asgi.assembly import assemble
 from vtasks_asgi.core.outcome import Dead, Outcome
 from vtasks_asgi.db.models import DeadLetter, Message, Result
@@ -21,7 +21,7 @@ from vtasks_asgi.store.base import Claim
 #: Seconds after which a wait for something that must happen gives up.
 PATIENCE = 20.0
 
-type AnyResult = TaskResult[..., Any]
+type AnyResult = VTaskResult[..., Any]
 
 
 class Ear(Listener):

@@ -4,10 +4,10 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from django.tasks import TaskResult, TaskResultStatus
+from django.tasks import TaskResultStatus
 
 from tests.django.sample import add
-from vtasks_asgi import results
+from vtasks_asgi import VTaskResult, results
 from vtasks_asgi.core.envelope import Call
 from vtasks_asgi.core.message import Message
 
@@ -21,7 +21,7 @@ def test_an_accepted_result_equals_one_made_by_django(
 ) -> None:
     call = Call("tests.sample.add", args, kwargs, 1_800_000_000.5)
     result = results.accepted(add, Message("a" * 32, "default", b""), call, "default")
-    expected: TaskResult[..., Any] = TaskResult(
+    expected: VTaskResult[..., Any] = VTaskResult(
         task=add,
         id="a" * 32,
         status=TaskResultStatus.READY,
@@ -36,5 +36,5 @@ def test_an_accepted_result_equals_one_made_by_django(
         worker_ids=[],
     )
     assert result == expected
-    for field in fields(TaskResult):
+    for field in fields(VTaskResult):
         assert getattr(result, field.name) == getattr(expected, field.name)

@@ -1,6 +1,7 @@
 """Cancelling tasks: before they begin, while they run, between attempts, and in transactions."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -16,8 +17,9 @@ from tests.django import sample
 from tests.django.everywhere import each_backend
 from tests.django.helpers import SYNC_AND_ASYNC, AnyResult, Ear, embedded, stored, working
 from vtasks_asgi import task
+from vtasks_asgi.context import VTaskContext
 from vtasks_asgi.core.outcome import CANCELLED, Dead
-from vtasks_asgi.exceptions import TaskCancelled
+from vtasks_asgi.exceptions import TaskCancelled, TaskFailed
 from vtasks_asgi.runtime import leases
 from vtasks_asgi.runtime.events import hub
 from vtasks_asgi.store.base import Claim
@@ -31,6 +33,20 @@ def waits_and_fails() -> None:
     sample.MEETING.arrived.release()
     sample.MEETING.go.wait(20.0)
     raise KeyError("after all")
+
+
+@task(takes_context=True)
+def watches(context: VTaskContext) -> str:
+    sample.MEETING.arrived.release()
+    while not context.cancelled:
+        time.sleep(0.01)
+    return "noticed"
+
+
+@task(timeout=60)
+async def limited() -> None:
+    sample.MEETING.arrived.release()
+    await asyncio.Event().wait()
 
 
 @task
@@ -143,6 +159,35 @@ def test_a_coroutine_that_runs_is_cancelled(heard: Heard, kind: str) -> None:
     assert "waits_on_loop" in result.errors[0].traceback
     assert [each.id for each in finished] == [result.id]
     assert errors(finished[0]) == [TaskCancelled]
+
+
+@SYNC_AND_ASYNC
+def test_a_result_cancels_its_task(kind: str) -> None:
+    result = sample.note.enqueue("x")
+    assert (async_to_sync(result.acancel)() if kind else result.cancel()) is Cancel.CANCELLED
+    result.refresh()
+    assert (result.status, result.reason) == (TaskResultStatus.FAILED, CANCELLED)
+    with pytest.raises(TaskFailed, match="was given up on: cancelled"):
+        result.wait(20.0)
+
+
+def test_what_runs_in_a_thread_sees_it_and_may_end() -> None:
+    with working() as worker:
+        result = watches.enqueue()
+        assert sample.MEETING.arrived.acquire(timeout=20.0)
+        assert result.cancel() is Cancel.ASKED
+        worker.ear.wait(1)
+    result.refresh()
+    assert (result.status, result.return_value) == (TaskResultStatus.SUCCESSFUL, "noticed")
+
+
+def test_a_coroutine_with_a_time_limit_is_cancelled_too() -> None:
+    with working() as worker:
+        result = limited.enqueue()
+        assert sample.MEETING.arrived.acquire(timeout=20.0)
+        result.cancel()
+        worker.ear.wait(1)
+    assert errors(result) == [TaskCancelled]
 
 
 def test_what_runs_in_a_thread_goes_on(heard: Heard) -> None:

@@ -43,6 +43,8 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("VTASKS_HEALTH_CHECK_FILE", "/run/worker", "/run/worker"),
     ("VTASKS_WORKER_ID", "w1", "w1"),
     ("VTASKS_IMPORTS", ["shop.jobs"], ("shop.jobs",)),
+    ("VTASKS_TASK_CONTEXT", "shop.hooks.around", "shop.hooks.around"),
+    ("VTASKS_PROPAGATE", ["shop.context.tenant"], ("shop.context.tenant",)),
     ("VTASKS_VALKEY_PREFIX", "shop", "shop:"),
     ("VTASKS_VALKEY_PREFIX", "shop:blue:", "shop:blue:"),
 ]
@@ -76,6 +78,8 @@ FROM_ENVIRONMENT: list[tuple[str, str, Any]] = [
     ("VTASKS_HEALTH_CHECK_FILE", "/run/worker", "/run/worker"),
     ("VTASKS_WORKER_ID", "w1", "w1"),
     ("VTASKS_IMPORTS", "shop.jobs,shop.more", ("shop.jobs", "shop.more")),
+    ("VTASKS_TASK_CONTEXT", "shop.hooks.around", "shop.hooks.around"),
+    ("VTASKS_PROPAGATE", "shop.context.tenant", ("shop.context.tenant",)),
     ("VTASKS_VALKEY_PREFIX", "shop", "shop:"),
 ]
 
@@ -122,6 +126,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("VTASKS_METRICS_PORT", 0, "must be a whole number of at least 1"),
     ("VTASKS_METRICS_PORT", "http", "must be a whole number of at least 1"),
     ("VTASKS_IMPORTS", 5, "must be a list of names"),
+    ("VTASKS_TASK_CONTEXT", 5, "must be a non-empty string"),
+    ("VTASKS_PROPAGATE", {"a": "b"}, "must be a list of names"),
     ("VTASKS_VALKEY_PREFIX", "", "must be 1 to 64 letters, digits or any of _ . : -"),
     ("VTASKS_VALKEY_PREFIX", "a{b}", "must be 1 to 64 letters, digits or any of _ . : -"),
     ("VTASKS_VALKEY_PREFIX", 5, "must be 1 to 64 letters, digits or any of _ . : -"),

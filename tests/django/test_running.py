@@ -1,5 +1,7 @@
 """What a run brings back: values, errors, attempts, and results for as long as they are kept."""
 
+from typing import Any
+
 import pytest
 from django.tasks import TaskResultStatus
 from django.tasks.exceptions import TaskResultDoesNotExist
@@ -36,7 +38,7 @@ def test_a_sync_and_an_async_task_return() -> None:
 
 
 def test_djangos_own_decorator_works() -> None:
-    results: list[AnyResult] = [sample.plain.enqueue(4), sample.aplain.enqueue(5)]
+    results: list[Any] = [sample.plain.enqueue(4), sample.aplain.enqueue(5)]
     run(2)
     assert [result.return_value for result in refreshed(*results)] == [8, 10]
 

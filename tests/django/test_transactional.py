@@ -199,6 +199,12 @@ def test_it_is_true_or_false() -> None:
         task(transactional=wrong)(sample.add.func)
 
 
+def test_batches_have_no_transaction_of_their_own(change: Change) -> None:
+    change(VTASKS_BATCH_QUEUES={"many": {"count": 10, "timeout": 1.0}})
+    with pytest.raises(InvalidTask, match="is transactional, but each message of a batch"):
+        effect.using(queue_name="many").enqueue("x")
+
+
 def test_a_backend_without_a_database_refuses_it(change: Change) -> None:
     valkey = {
         "BACKEND": "vtasks_asgi.backends.valkey.ValkeyTaskBackend",

@@ -11,7 +11,9 @@ import pytest
 from tests.fakes import FakeClock
 from vtasks_asgi.core.outcome import (
     CANCELLED,
+    DISCARDED,
     EXHAUSTED,
+    EXPIRED,
     UNDECODABLE,
     Attempt,
     Dead,
@@ -21,6 +23,7 @@ from vtasks_asgi.core.outcome import (
     Retry,
     dump_history,
 )
+from vtasks_asgi.observe import logs as logs_module
 from vtasks_asgi.observe.logs import MAX_TEXT, Logs, clean
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.store.base import Claim, Ticked
@@ -85,6 +88,12 @@ FAILED = {"error": "app.errors.Refused"}
             {"event": "dead_letter", "reason": CANCELLED},
         ),
         (
+            Dead(HISTORY, DISCARDED),
+            "INFO",
+            "given up on after attempt 2: discarded (app.errors.Refused)",
+            {"event": "dead_letter", "reason": DISCARDED} | FAILED,
+        ),
+        (
             Dead(b"damaged", EXHAUSTED),
             "ERROR",
             "max_attempts (no error recorded)",
@@ -112,6 +121,41 @@ def test_a_dead_letter_without_a_run(records: list[logging.LogRecord]) -> None:
     assert record.levelname == "ERROR"
     run = {"task": "", "queue": "default", "id": "abc", "attempt": 2}
     assert fields(record) == run | FAILED | {"event": "dead_letter", "reason": UNDECODABLE}
+
+
+def test_what_expired_is_no_failure_of_its_task(records: list[logging.LogRecord]) -> None:
+    Logs().given_up(claim(), TASK, Dead(b"", EXPIRED))
+    [record] = records
+    assert (record.levelname, fields(record)["reason"]) == ("WARNING", EXPIRED)
+
+
+def test_an_unknown_task_is_told_of_once_a_minute(records: list[logging.LogRecord]) -> None:
+    clock = FakeClock()
+    logs = Logs(clock=clock.monotonic)
+    for _ in range(3):
+        logs.parked(claim(), TASK, 10.0)
+        logs.parked(claim(), "another", 20.0)
+    assert [fields(record)["task"] for record in records] == [TASK, "another"]
+    run = {"task": TASK, "queue": "default", "id": "abc", "attempt": 2}
+    assert fields(records[0]) == run | {"event": "parked", "delay": 10.0}
+    assert "abc for 10 s" in records[0].getMessage()
+    clock.advance(logs_module.PARKED_PAUSE)
+    logs.parked(claim(), TASK, 10.0)
+    assert len(records) == 3
+
+
+def test_unknown_names_take_no_memory() -> None:
+    logs = Logs()
+    for number in range(3 * logs_module.PARKED_NAMES):
+        logs.parked(claim(), f"name {number}", 10.0)
+    assert len(logs._parked) <= logs_module.PARKED_NAMES
+
+
+def test_a_run_left_behind_is_told_of_with_its_stack(records: list[logging.LogRecord]) -> None:
+    Logs().left_behind(claim(), TASK, "  File x, line 1\n")
+    [record] = records
+    assert (record.levelname, fields(record)["event"]) == ("ERROR", "left_behind")
+    assert "File x, line 1" in record.getMessage()
 
 
 def test_success_is_not_told_above_debug(

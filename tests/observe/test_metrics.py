@@ -78,6 +78,8 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
     tell.cancelled([claim(), claim(), claim("mail")])
     tell.cancel_asked(Cancellation({}, {"default": 2, "unheard": 1}, {}))
     tell.given_back(TASK, "mail", 3)
+    tell.parked(claim("mail"), "app.unknown", 10.0)
+    tell.left_behind(claim("mail"), TASK, "stack")
     tell.tick("nightly", 0.3, Ticked.FIRED)
     tell.tick("nightly", 0.4, Ticked.LATE)
     tell.tick("nightly", 0.5, Ticked.SKIPPED)
@@ -126,6 +128,8 @@ def test_a_scripted_day(registry: CollectorRegistry) -> None:
         ("vtasks_stale_settle_total", default, 2),
         ("vtasks_stale_settle_total", mail, 1),
         ("vtasks_reclaimed_total", mail, 1),
+        ("vtasks_parked_total", mail, 1),
+        ("vtasks_left_behind_total", mail, 1),
         ("vtasks_queue_depth", default, 7),
         ("vtasks_queue_delayed", default, 2),
         ("vtasks_queue_dead_letters", default, 5),

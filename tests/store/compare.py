@@ -21,7 +21,8 @@ def counts(stats: QueueStats) -> QueueStats:
 
 def seen(record: Record) -> tuple[Any, ...]:
     """What the contract says an onlooker sees of a record in its state, times aside."""
-    common = (record.id, record.queue, str(record.state), record.body, record.priority)
+    routing = (record.id, record.queue, str(record.state), record.body, record.priority)
+    common = (*routing, repr(record.note))
     if record.state is State.DONE:
         return (*common, record.history, repr(record.value))
     tries = (record.attempt, record.crashes, repr(record.history))

@@ -80,6 +80,17 @@ async def test_what_has_been_tried_keeps_its_history(engine: Engine, store: Full
     assert (found.attempt, found.crashes, found.history) == (1, 1, b"tried")
 
 
+async def test_what_it_has_noted_stays_with_it(store: FullStore) -> None:
+    claim, other = await pushed_and_taken(store), await pushed_and_taken(store, "other")
+    claim.note = other.note = b"note"
+    await settle(store, claim, Retry(b"tried", 60.0))
+    await store.cancel([claim.id, other.id])
+    await settle(store, other, Release())
+    for id in (claim.id, other.id):
+        found = await record(store, id)
+        assert (found.state, found.note) == (State.DEAD, b"note")
+
+
 async def test_neighbours_stay_as_they_are(store: FullStore) -> None:
     first, second, third = await push(store, 3)
     [other] = await push(store, queue="other")

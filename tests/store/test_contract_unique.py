@@ -196,6 +196,14 @@ async def test_a_letter_whose_key_is_held_by_now_stays_dead(store: FullStore) ->
     assert await store.requeue([first.id]) == 1
 
 
+async def test_a_key_stays_free_though_its_last_holders_id_is_pushed_anew(store: FullStore) -> None:
+    first = unique()
+    await push_one(store, first)
+    await settle(store, await take_one(store), DONE)
+    assert await push_one(store, Message(first.id, QUEUE, b"anew")) == Receipt(first.id)
+    assert (await push_one(store)).stored
+
+
 async def test_a_tick_whose_key_is_held_is_recorded_and_skipped(store: FullStore) -> None:
     first, second = unique(), unique()
     assert await store.push_tick("nightly", 1.0, first) is Ticked.FIRED

@@ -200,6 +200,16 @@ class StoreMachine(RuleBasedStateMachine):
         assert sorted(names(real)) == sorted(lost)
 
     @precondition(lambda self: self.held)
+    @rule(data=st.data(), note=st.none() | DATA, saved=st.booleans())
+    def note(self, data: st.DataObject, note: bytes | None, saved: bool) -> None:
+        """Change a claim's note; what is not saved is written when it is settled."""
+        one = data.draw(st.sampled_from(self.held[-8:]))
+        one.engine.note = one.model.note = note
+        if saved:
+            real = self.run(self.real.store.save(one.engine))
+            assert real == self.run(self.model.store.save(one.model))
+
+    @precondition(lambda self: self.held)
     @rule(data=st.data(), outcome=OUTCOME, other=OUTCOME)
     def settle(self, data: st.DataObject, outcome: Outcome, other: Outcome) -> None:
         some = data.draw(

@@ -7,6 +7,7 @@ its commit; without a runtime, to a store of this process that opens nothing it 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 
-from vtasks_asgi import lanes, registry, results, signals, uniqueness
+from vtasks_asgi import lanes, propagation, registry, results, signals, uniqueness
 from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
 from vtasks_asgi.backends.cancelling import Cancelling
@@ -35,6 +36,9 @@ from vtasks_asgi.tasks import VTask
 #: Seconds a result is kept unless ``OPTIONS["RESULT_TTL"]`` or the task says otherwise.
 DEFAULT_RESULT_TTL = 3600.0
 
+#: Task objects whose routing a backend remembers to have checked.
+MOST_SOUND = 256
+
 type Item = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
 
 
@@ -53,6 +57,8 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         self._queues: set[str] | None = None
+        self._sound: dict[int, AnyTask] = {}
+        self._sound_for: object = None
         super().__init__(alias, dict(params))
         # Nothing raises here: importing any task makes a backend, also for "manage.py check",
         # which is where problems belong. Whoever uses the backend is told as well.
@@ -81,16 +87,34 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
     @queues.setter
     def queues(self, queues: set[str]) -> None:
         self._queues = queues
+        self._sound.clear()
+
+    def _require_sound(self, task: AnyTask) -> None:
+        """Check where it goes; once for each task object, for as long as the settings stay.
+
+        Raises:
+            InvalidTask: naming what is wrong.
+        """
+        settings = validate.settings_in_force()
+        if settings is not self._sound_for or len(self._sound) > MOST_SOUND:
+            self._sound.clear()
+            self._sound_for = settings
+        if self._sound.get(id(task)) is not task:
+            validate.check_routing(task, self.queues, self.alias)
+            validate.check_batch(task)
+            if settings is not None:
+                self._sound[id(task)] = task  # kept, so that no other task can have its id
 
     @contextmanager
     def also(self, queue: str) -> Iterator[None]:
         """Let this queue be one of them for the duration of the body."""
         kept, queues = self._queues, self.queues
-        self._queues = queues and queues | {queue}
+        self.queues = queues and queues | {queue}
         try:
             yield
         finally:
             self._queues = kept
+            self._sound.clear()
 
     def make_store(self) -> FullStore:
         """A new store of this backend's kind, not opened yet.
@@ -213,13 +237,16 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         if "queue_name" in kwargs and "queue_name" not in validate.parameters(task.func):
             kwargs = dict(kwargs)
             task = task.using(queue_name=kwargs.pop("queue_name"))
-        validate.check_routing(task, self.queues, self.alias)
-        validate.check_batch(task)
-        ttl = getattr(task, "result_ttl", None)
-        call = Call(task.module_path, list(args), dict(kwargs), now, ttl)
+        self._require_sound(task)
+        id, name, run_at = new_id(now), task.module_path, results.epoch(task.run_after)
+        expires = getattr(task, "expires", None)
+        call = Call(
+            *(name, list(args), dict(kwargs), now, getattr(task, "result_ttl", None)),
+            meta=propagation.outgoing(task, name, task.queue_name, id),
+            expires_at=expires and _expiry(expires, max(now, run_at or now)),
+        )
         body = encode(call, max_size=self.max_payload)
-        run_at = results.epoch(task.run_after)
-        message = Message(new_id(now), task.queue_name, body, int(task.priority), run_at)
+        message = Message(id, task.queue_name, body, int(task.priority), run_at)
         uniqueness.mark(message, task, call)
         return Prepared(task, message, call)
 
@@ -300,6 +327,11 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
             )
             return default
         return value
+
+
+def _expiry(expires: float | datetime, due: float) -> float | None:
+    """When it is too late to begin, in epoch seconds; seconds count from when it is due."""
+    return results.epoch(expires) if isinstance(expires, datetime) else due + expires
 
 
 def _same[T](value: T) -> T:

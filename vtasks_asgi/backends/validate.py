@@ -13,6 +13,14 @@ from vtasks_asgi.core.message import MAX_PRIORITY, MIN_PRIORITY
 from vtasks_asgi.exceptions import ConfigurationError
 
 
+def settings_in_force() -> object:
+    """The same object for as long as no setting changes; None while some are wrong."""
+    try:
+        return options()
+    except ConfigurationError:
+        return None
+
+
 def check_routing(task: Any, queues: Collection[str], alias: str) -> None:
     """Priority, queue and ``run_after``; ``queues`` empty allows any.
 
@@ -81,6 +89,8 @@ def batch_problem(task: Any) -> str | None:
     """Why this task's function cannot be called with a batch; None if it can."""
     if task.takes_context:
         why = "takes a context, but a batch has as many as items; each item tells id and attempt"
+    elif getattr(task, "transactional", False):
+        why = "is transactional, but each message of a batch ends for itself"
     elif not _takes_a_list(task.func):
         why = "must take one argument, the list of items"
     else:

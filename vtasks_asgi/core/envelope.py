@@ -13,6 +13,7 @@ import zstandard
 
 from vtasks_asgi.core.errors import MessageUndecodable, PayloadTooLarge
 
+#: Fields may be added without a new version: who does not know one ignores it.
 VERSION = 1
 COMPRESS_ABOVE = 1024
 MAX_ENCODED = 1024 * 1024
@@ -36,6 +37,7 @@ class Call:
 
     ``enqueued_at`` is in seconds since the epoch; ``result_ttl`` in seconds, None for the
     backend's default, 0 for "keep no result". ``meta`` is free for tracing and the like.
+    ``expires_at``, in seconds since the epoch, is when it is too late to start, None for never.
     """
 
     task: str
@@ -44,6 +46,7 @@ class Call:
     enqueued_at: float
     result_ttl: float | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    expires_at: float | None = None
 
 
 def encode(call: Call, *, max_size: int = MAX_ENCODED) -> bytes:
@@ -67,6 +70,8 @@ def encode(call: Call, *, max_size: int = MAX_ENCODED) -> bytes:
         fields["ttl"] = call.result_ttl
     if call.meta:
         fields["meta"] = call.meta
+    if call.expires_at is not None:
+        fields["exp"] = call.expires_at
     return pack(fields, f"the arguments of {call.task}", max_size=max_size)
 
 
@@ -86,6 +91,7 @@ def decode(body: bytes) -> Call:
             fields["at"],
             fields.get("ttl"),
             fields.get("meta") or {},
+            fields.get("exp"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise MessageUndecodable("the envelope lacks a field, or is no object") from error
@@ -96,6 +102,7 @@ def decode(body: bytes) -> Call:
         and type(call.enqueued_at) in (int, float)
         and type(call.result_ttl) in (int, float, type(None))
         and type(call.meta) is dict
+        and type(call.expires_at) in (int, float, type(None))
     ):
         raise MessageUndecodable("a field of the envelope has the wrong type")
     return call

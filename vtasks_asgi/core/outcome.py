@@ -11,6 +11,9 @@ WORKER_LOST = "worker_lost"
 UNDECODABLE = "undecodable"
 RESULT_UNSERIALISABLE = "result_unserialisable"
 NOT_RETRYABLE = "not_retryable"
+DISCARDED = "discarded"
+EXPIRED = "expired"
+ARGUMENTS = "arguments"
 CANCELLED = "cancelled"
 
 

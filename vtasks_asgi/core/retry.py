@@ -5,13 +5,26 @@ against ``max_rescues``. The first crash is rescued at once; from the second on 
 at least ``CRASH_PAUSE`` seconds, because a poison task must not kill a server faster than the
 server's supervisor is willing to restart it. The waits are spread at random, for messages that one
 crash took together would otherwise run, crash and be given up together.
+
+A task may say itself what is to become of it, with ``RetryTask`` and ``DiscardTask``; its policy
+says which other errors are worth another attempt, and how long to wait for it.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vtasks_asgi.core.outcome import CANCELLED, EXHAUSTED, WORKER_LOST, Dead, Retry
+from vtasks_asgi.core.errors import DiscardTask, RetryTask
+from vtasks_asgi.core.outcome import (
+    CANCELLED,
+    DISCARDED,
+    EXHAUSTED,
+    NOT_RETRYABLE,
+    WORKER_LOST,
+    Dead,
+    Retry,
+)
 
 DEFAULT_MAX_ATTEMPTS = 3
 DEFAULT_MAX_RESCUES = 3
@@ -53,13 +66,24 @@ class Backoff:
 DEFAULT_BACKOFF = Backoff()
 
 
+#: Waits by formula, or by a function of the number of failures so far and the last error.
+type Waits = Backoff | Callable[[int, BaseException], float]
+#: Exception classes, or dotted paths of some.
+type Kinds = tuple[type[BaseException] | str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The two budgets and the backoff of one task."""
+    """The two budgets of one task, its waits, and which errors are worth another attempt.
+
+    ``retry_on`` None is every error; ``dont_retry_on`` has the last word.
+    """
 
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     max_rescues: int = DEFAULT_MAX_RESCUES
-    backoff: Backoff = DEFAULT_BACKOFF
+    backoff: Waits = DEFAULT_BACKOFF
+    retry_on: Kinds | None = None
+    dont_retry_on: Kinds = ()
 
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
@@ -67,23 +91,64 @@ class RetryPolicy:
         if self.max_rescues < 0:
             raise ValueError("max_rescues must be 0 or more")
 
+    def retries(self, error: BaseException) -> bool:
+        """Whether this error is worth another attempt, if there is one left."""
+        if isinstance(error, RetryTask):
+            return True
+        wanted = self.retry_on is None or is_one_of(error, self.retry_on)
+        return wanted and not is_one_of(error, self.dont_retry_on)
+
+    def wait(self, error: BaseException, failures: int, random: Callable[[], float]) -> float:
+        """Seconds from the n-th failure, which was ``error``, to the next attempt.
+
+        Raises:
+            Exception: the task's own function does, or does not return seconds (ValueError).
+        """
+        if isinstance(error, RetryTask) and error.delay is not None:
+            return error.delay
+        if isinstance(self.backoff, Backoff):
+            return self.backoff.delay(failures, random)
+        seconds = self.backoff(failures, error)
+        if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
+            raise ValueError(f"the task's backoff returned {seconds!r}; it must return seconds")
+        return seconds
+
+
+def is_one_of(error: BaseException, kinds: Kinds) -> bool:
+    """Whether the error is of one of these kinds."""
+    return any(isinstance(error, _class(kind)) for kind in kinds)
+
+
+def _class(kind: type[BaseException] | str) -> type[BaseException] | tuple[()]:
+    """The class behind a dotted path, if its module is loaded: else nothing can be one of it."""
+    if not isinstance(kind, str):
+        return kind
+    module, _, name = kind.rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    return found if isinstance(found, type) else ()
+
 
 def after_failure(
     policy: RetryPolicy,
     *,
+    error: BaseException,
     attempt: int,
     crashes: int,
     history: bytes,
     random: Callable[[], float],
     cancelled: bool = False,
 ) -> Retry | Dead:
-    """The task raised. ``attempt`` counts every claim, crashed ones included."""
+    """The task raised ``error``. ``attempt`` counts every claim, crashed ones included."""
     failures = attempt - crashes
+    if isinstance(error, DiscardTask):
+        return Dead(history, DISCARDED)
     if cancelled:
         return Dead(history, CANCELLED)
+    if not policy.retries(error):
+        return Dead(history, NOT_RETRYABLE)
     if failures >= policy.max_attempts:
         return Dead(history, EXHAUSTED)
-    return Retry(history, policy.backoff.delay(failures, random))
+    return Retry(history, policy.wait(error, failures, random))
 
 
 def after_crash(

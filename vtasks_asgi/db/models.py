@@ -42,6 +42,7 @@ class Message(models.Model):
     body = models.BinaryField()
     history = models.BinaryField(null=True)
     unique_key = models.CharField(max_length=64, null=True)
+    note = models.BinaryField(null=True)
     cancelled_at = models.FloatField(null=True)
 
     class Meta:
@@ -88,6 +89,7 @@ class Result(models.Model):
     history = models.BinaryField(null=True)
     finished_at = models.FloatField()
     expires_at = models.FloatField()
+    note = models.BinaryField(null=True)
 
     class Meta:
         verbose_name = _("result")
@@ -112,6 +114,7 @@ class DeadLetter(models.Model):
     reason = models.CharField(max_length=200)
     finished_at = models.FloatField()
     unique_key = models.CharField(max_length=64, null=True)
+    note = models.BinaryField(null=True)
 
     class Meta:
         verbose_name = _("dead letter")

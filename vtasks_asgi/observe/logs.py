@@ -9,7 +9,17 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Outcome, Release, Retry, load_history
+from vtasks_asgi.core.outcome import (
+    CANCELLED,
+    DISCARDED,
+    EXPIRED,
+    Dead,
+    Done,
+    Outcome,
+    Release,
+    Retry,
+    load_history,
+)
 from vtasks_asgi.runtime.events import Listener
 from vtasks_asgi.store.base import Claim, Ticked
 from vtasks_asgi.store.control import Cancellation
@@ -20,6 +30,10 @@ runtime = logging.getLogger("vtasks_asgi.runtime")
 #: Longest name or id shown.
 MAX_TEXT = 200
 
+#: Seconds between two warnings about one unknown task, and how many are told apart.
+PARKED_PAUSE, PARKED_NAMES = 60.0, 100
+#: Of dead letters that are none of their task's failures.
+_LEVELS = {DISCARDED: logging.INFO, EXPIRED: logging.WARNING}
 _PAUSED = {True: "paused", False: "resumed"}
 
 
@@ -47,6 +61,7 @@ class Logs(Listener):
         self._clock = clock
         self._quiet_until = float("-inf")
         self._worst: tuple[float, str | None] = (0.0, None)
+        self._parked: dict[str, float] = {}
 
     def finished(self, claim: Claim, task: str, outcome: Outcome, seconds: float) -> None:
         if type(outcome) is Done and not tasks.isEnabledFor(logging.DEBUG):
@@ -86,7 +101,7 @@ class Logs(Listener):
         )
 
     def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
-        """A dead letter without a run: unreadable, or its workers vanished too often."""
+        """A dead letter without a run: unreadable, expired, or its workers vanished too often."""
         _log_dead_letter(outcome, _message(claim, task))
 
     def cancelled(self, claims: Sequence[Claim]) -> None:
@@ -110,6 +125,28 @@ class Logs(Listener):
         fields = {"vtasks_event": _PAUSED[paused], "vtasks_task": clean(task)}
         does = "is paused: its messages are given back" if paused else "goes on"
         runtime.warning("Task %s %s", clean(task), does, extra=fields)
+
+    def parked(self, claim: Claim, task: str, seconds: float) -> None:
+        fields, now = _message(claim, task), self._clock()
+        name = clean(task)
+        if now < self._parked.get(name, now):
+            return
+        if len(self._parked) >= PARKED_NAMES:
+            self._parked.clear()
+        self._parked[name] = now + PARKED_PAUSE
+        tasks.warning(
+            "Task %s is not known here; its messages wait (%s for %.0f s) and use no attempt",
+            *(name, fields["vtasks_id"], seconds),
+            extra=fields | {"vtasks_event": "parked", "vtasks_delay": round(seconds, 3)},
+        )
+
+    def left_behind(self, claim: Claim, task: str, stack: str) -> None:
+        fields = _message(claim, task)
+        tasks.error(
+            "Task %s did not end when its time was over and is left behind:\n%s",
+            *(fields["vtasks_task"], stack),
+            extra=fields | {"vtasks_event": "left_behind"},
+        )
 
     def stale(self, claims: Sequence[Claim]) -> None:
         for queue, ids in _by_queue(claims).items():
@@ -213,7 +250,8 @@ def _log_dead_letter(outcome: Dead, fields: dict[str, object]) -> None:
         )
         return
     error, reason = _error(outcome.history), clean(outcome.reason)
-    tasks.error(
+    tasks.log(
+        _LEVELS.get(outcome.reason, logging.ERROR),
         "Task %s given up on after attempt %d: %s (%s)",
         *(fields["vtasks_task"] or "(unreadable)", fields["vtasks_attempt"], reason, error),
         extra=fields

@@ -11,8 +11,11 @@ from weakref import WeakKeyDictionary
 
 from vtasks_asgi.core.errors import VTasksError
 from vtasks_asgi.core.outcome import (
+    ARGUMENTS,
     CANCELLED,
+    DISCARDED,
     EXHAUSTED,
+    EXPIRED,
     NOT_RETRYABLE,
     RESULT_UNSERIALISABLE,
     UNDECODABLE,
@@ -42,7 +45,17 @@ if TYPE_CHECKING:
 
 #: The values of the ``reason`` label; any other reason is counted as ``other``.
 REASONS = frozenset(
-    {EXHAUSTED, WORKER_LOST, UNDECODABLE, RESULT_UNSERIALISABLE, NOT_RETRYABLE, CANCELLED}
+    {
+        ARGUMENTS,
+        CANCELLED,
+        DISCARDED,
+        EXHAUSTED,
+        EXPIRED,
+        NOT_RETRYABLE,
+        RESULT_UNSERIALISABLE,
+        UNDECODABLE,
+        WORKER_LOST,
+    }
 )
 
 #: Services are named by code, not by data; this is a fuse, not a setting.
@@ -132,10 +145,20 @@ class Metrics(Listener):
             cell.failed += error is not None
 
     def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
-        """A dead letter without a run: unreadable, or its workers vanished too often."""
+        """A dead letter without a run: unreadable, expired, or its workers vanished too often."""
         queue = self._queues.get(claim.queue) or self._other_queue()
         with self._lock:
             _count_dead_letter(queue, outcome)
+
+    def parked(self, claim: Claim, task: str, seconds: float) -> None:
+        queue = self._queues.get(claim.queue) or self._other_queue()
+        with self._lock:
+            queue.parked += 1
+
+    def left_behind(self, claim: Claim, task: str, stack: str) -> None:
+        queue = self._queues.get(claim.queue) or self._other_queue()
+        with self._lock:
+            queue.left_behind += 1
 
     def _task(self, queue: QueueCell, task: str) -> TaskCell:
         cell = queue.tasks.get(task)

@@ -125,6 +125,8 @@ class QueueCell:
     reclaimed: int = 0
     cancelled: int = 0
     given_back: int = 0
+    parked: int = 0
+    left_behind: int = 0
     depth: Depth | None = None
 
     def copy(self) -> "QueueCell":
@@ -139,6 +141,8 @@ class QueueCell:
             self.reclaimed,
             self.cancelled,
             self.given_back,
+            self.parked,
+            self.left_behind,
             self.depth,
         )
 

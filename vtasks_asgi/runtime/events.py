@@ -40,8 +40,14 @@ class Listener:
         """A call of a batch's function with ``size`` messages returned, or raised ``error``."""
 
     def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
-        """A message was dead-lettered without a run that chose so: undecodable, or worker lost, or
+        """A message was dead-lettered without a run: undecodable, expired, its worker lost, or
         cancelled when it was to wait again."""
+
+    def parked(self, claim: Claim, task: str, seconds: float) -> None:
+        """A message waits for so long, for nobody here knows its task; no attempt was used."""
+
+    def left_behind(self, claim: Claim, task: str, stack: str) -> None:
+        """A run did not end though its time was over; its slot is free, and it may run on."""
 
     def cancelled(self, claims: Sequence[Claim]) -> None:
         """Somebody has asked for these, which are in hand, to end."""
@@ -154,6 +160,8 @@ class Events:
     given_back: Callable[[str, str, int], None]
     queue_paused: Callable[[str, bool], None]
     task_paused: Callable[[str, bool], None]
+    parked: Callable[[Claim, str, float], None]
+    left_behind: Callable[[Claim, str, str], None]
     stale: Callable[[Sequence[Claim]], None]
     reclaimed: Callable[[str, Sequence[Claim]], None]
     evicted: Callable[[str, int], None]

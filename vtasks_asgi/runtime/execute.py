@@ -7,7 +7,9 @@ is acknowledged; that is what leases renews.
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Iterable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -53,6 +55,9 @@ class Invoke(Protocol):
         """Let go of threads and the like; what still runs may end."""
 
 
+#: The outcome of a run that does not end.
+type Late = Callable[[], Awaitable[Outcome]]
+
 #: Seconds a message waits when our own code, not the task's, raised.
 FAULT_PAUSE = 30.0
 #: Seconds cancelled tasks get to end before they are left behind.
@@ -64,7 +69,9 @@ class Execution:
     """One claim in hand.
 
     ``waiting`` until it is run; ``over`` once its outcome is decided, whatever the task still does.
-    ``group`` are those of the same call, itself included, if that is a batch's.
+    ``group`` are those of the same call, itself included, if that is a batch's. One that is
+    ``left`` behind has an heir, to whom its slot belongs. Its lease is renewed until
+    ``renew_until``, monotonic.
     """
 
     claim: Claim
@@ -75,6 +82,8 @@ class Execution:
     over: bool = False
     lost: bool = False
     group: "Sequence[Execution]" = ()
+    left: bool = False
+    renew_until: float = math.inf
 
 
 class Executions:
@@ -100,7 +109,7 @@ class Executions:
 
     def start(self, claim: Claim, slots: Slots) -> None:
         """Run it now; a task that never awaits is over when this returns."""
-        execution = Execution(claim, self._clock.monotonic())
+        execution = Execution(claim, self._clock.monotonic(), slots=slots)
         self._in_hand[claim.id, claim.token] = execution
         slots.take()
         self._run((execution,), self._invoke(claim), slots)
@@ -164,9 +173,40 @@ class Executions:
             logger.exception("Running message %s failed outside its task", group[0].claim.id)
             outcome = Release(FAULT_PAUSE)
         finally:
-            slots.give()
+            if not group[0].left:
+                slots.give()
         for execution in group:
             self._decide(execution, outcome)
+
+    @contextmanager
+    def limited(self, claim: Claim, seconds: float, late: Late) -> Iterator[None]:
+        """Renew the lease of what runs for so long at most, while the body runs.
+
+        If it still does then, it is left behind: it is cancelled, and ``late`` says what became of
+        the message. So ends its slot's use, whatever the task still does.
+        """
+        execution = self._in_hand.get((claim.id, claim.token))
+        if execution is None:  # lost before it could begin
+            yield
+            return
+        execution.renew_until = self._clock.monotonic() + seconds
+        timer = self._loop.call_later(seconds, self._leave_behind, execution, late)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            execution.renew_until = math.inf
+
+    def _leave_behind(self, execution: Execution, late: Late) -> None:
+        if execution.over or execution.slots is None:
+            return
+        claim, slots = execution.claim, execution.slots
+        execution.over = execution.left = True
+        heir = Execution(claim, execution.held_since, slots=slots)
+        self._in_hand[claim.id, claim.token] = heir
+        self._run((heir,), late(), slots)
+        if execution.task:
+            execution.task.cancel("left behind")
 
     def holds(self, claim: Claim) -> bool:
         """Is it in hand, and not decided?"""

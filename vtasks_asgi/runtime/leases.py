@@ -81,8 +81,12 @@ class Leases:
 
     def _renew(self) -> float:
         """Extend what has been held for a while; the seconds until the next time."""
-        oldest = self._clock.monotonic() - self._lease / 4
-        held = [e.claim for e in self._executions.in_hand() if e.held_since <= oldest]
+        now = self._clock.monotonic()
+        held = [
+            e.claim
+            for e in self._executions.in_hand()
+            if e.held_since <= now - self._lease / 4 and (e.over or now < e.renew_until)
+        ]
         try:
             for start in range(0, len(held), BATCH):
                 lost = self._store.extend(held[start : start + BATCH], lease=self._lease)

@@ -22,6 +22,7 @@ from vtasks_asgi.runtime.monitor import Monitor
 from vtasks_asgi.runtime.pauses import Pauses
 from vtasks_asgi.runtime.reclaim import Reclaimer
 from vtasks_asgi.runtime.settle import Settler
+from vtasks_asgi.runtime.settled import Settled
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.supervise import Service, backoff, services
 from vtasks_asgi.runtime.suspects import Suspects
@@ -87,6 +88,10 @@ class Runtime:
         self._clock = clock or SystemClock()
         #: The web server's side notes its requests here.
         self.traffic = Traffic(self._clock)
+        #: Who waits here for which messages to be settled.
+        self.settled = Settled()
+        #: What is in hand, once the store is open.
+        self.executions: Executions | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         # Not threading events: those have a lock, on which a signal handler could wait for itself.
         self._asked_to_stop = False
@@ -121,6 +126,11 @@ class Runtime:
             self._stopping.set()
         if self._asked_to_close:
             self._closing.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Was it asked to stop?"""
+        return self._asked_to_stop
 
     def is_mine(self) -> bool:
         """Does the caller run in this runtime's event loop?"""
@@ -184,7 +194,13 @@ class Runtime:
         context.run(current.set, self)
         settler = Settler(self.store, self._events)
         executions = Executions(self._invoke, settler, self._clock, context)
-        settler.settled = executions.settled
+        self.executions, told = executions, self.settled.told
+
+        def settled(claim: Claim) -> None:
+            executions.settled(claim)
+            told(claim.id)
+
+        settler.settled = settled
         leases = Leases(
             self.store,
             executions,

@@ -70,8 +70,9 @@ class Claim:
     ``run_at`` is when it was due, in epoch seconds, None for "when it was enqueued".
     ``lost_worker`` and ``lost_at`` are set by ``reclaim`` only: who held it, and since when.
     ``unique`` is the unique key it holds. ``handle`` is the store's own reference to the message,
-    opaque to everybody else. ``cancelled`` is set by ``reclaim`` if somebody has asked for its end,
-    and later by whoever learns of that.
+    opaque to everybody else. ``note`` is what its runs have noted so far: its holder may change it,
+    and ``save`` and ``settle`` write it. ``cancelled`` is set by ``reclaim`` if somebody has asked
+    for its end, and later by whoever learns of that.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Claim:
     lost_at: float | None = None
     handle: Any = None
     unique: str | None = None
+    note: bytes | None = None
     cancelled: bool = False
 
 
@@ -137,7 +139,7 @@ class Record:
     ``worker`` and ``started_at`` belong to the claim in progress; earlier attempts, and for
     finished messages all attempts, are in ``history``. ``run_at`` is meant for ``DELAYED``,
     ``value`` for ``DONE``, ``reason`` for ``DEAD``; ``attempt`` and ``crashes`` for all but
-    ``DONE``.
+    ``DONE``. ``note`` is there in every state.
     """
 
     id: str
@@ -154,6 +156,7 @@ class Record:
     finished_at: float | None = None
     value: bytes | None = None
     reason: str | None = None
+    note: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -240,7 +243,16 @@ class Store(Protocol):
         A lost settlement does not hinder the others. A retry or release without delay is ready at
         once. A release takes the attempt back that its claim had counted; a reclaimed claim had
         counted none. What was cancelled becomes a dead letter where it would wait again, attempt
-        and history as if it did. Evicted are the dead letters buried first.
+        and history as if it did. Evicted are the dead letters buried first. Each claim's ``note``
+        is written with its outcome.
+        """
+        ...
+
+    async def save(self, claim: Claim) -> bool:
+        """Write the claim's ``note``; False when its lease had passed on, and nothing was written.
+
+        A note stays with its message: the next claim has it, be it after a retry, a release or a
+        crash, and a requeue. It goes when the message, its result or its dead letter goes.
         """
         ...
 
@@ -302,8 +314,8 @@ class Inspector(Protocol):
     async def requeue(self, ids: Sequence[str]) -> int:
         """Make dead letters ready again, as if just pushed; how many there were.
 
-        Attempts and crashes are back at zero, and history is empty. One whose unique key another
-        message holds by now stays dead and does not count.
+        Attempts and crashes are back at zero, and history is empty; its note it keeps. One whose
+        unique key another message holds by now stays dead and does not count.
         """
         ...
 

@@ -159,6 +159,13 @@ class MemoryStore(MemoryControl):
                     settled.evicted[queue] = evicted
         return settled
 
+    async def save(self, claim: Claim) -> bool:
+        with self._work():
+            entry = self._held(claim)
+            if entry is not None:
+                entry.record.note = claim.note
+            return entry is not None
+
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         with self._work() as now:
             expired = [e for e in self._of(queue, State.RUNNING) if e.lease_until <= now]
@@ -198,6 +205,7 @@ class MemoryStore(MemoryControl):
     def _apply(self, entry: Entry, settlement: Settlement, now: float) -> None:
         record, outcome = entry.record, settlement.outcome
         entry.token, record.worker, record.started_at = None, None, None
+        record.note = settlement.claim.note
         if isinstance(outcome, Release | Retry):
             if isinstance(outcome, Retry):
                 record.history = outcome.history
@@ -241,4 +249,5 @@ def hand_out(entry: Entry, worker: str, now: float, lease: float) -> Claim:
         record.history,
         record.run_at,
         unique=entry.unique,
+        note=record.note,
     )

@@ -111,7 +111,7 @@ class MemoryInspector:
                 old, key = entry.record, entry.unique
                 if self._take_key(old.queue, key, id, until=now, now=now):
                     continue
-                record = Record(id, old.queue, State.READY, old.body, old.priority)
+                record = Record(id, old.queue, State.READY, old.body, old.priority, note=old.note)
                 self._entries[id] = Entry(record, next(self._seqs), since=now, unique=key)
                 self._ring(old.queue)
                 requeued += 1
@@ -145,6 +145,13 @@ class MemoryInspector:
                 return lock.id
         self._locks[queue, key] = Lock(id, until)
         return None
+
+    def _let_key_go(self, entry: Entry, now: float) -> None:
+        """The message has ended: forget its key unless it is kept, or somebody else's by now."""
+        key = (entry.record.queue, entry.unique or "")
+        lock = self._locks.get(key)
+        if lock is not None and lock.id == entry.record.id and lock.until <= now:
+            del self._locks[key]
 
     def _of(self, queue: str, state: State) -> list[Entry]:
         """Those of one queue and state, in the order of their ``seq``."""

@@ -176,12 +176,14 @@ def test_a_claim_decodes_damaged_values_as_defaults() -> None:
         [b"12345678body", b"short"],
         [b"torn", None],
         [None, b"history"],
+        [b"note", None],
         b"1.5",
     ]
     found = commands.claimed("q", "t", reply)
     one, two = found.claims
     assert (one.id, one.body, one.attempt, one.history) == ("a", b"body", 1, None)
     assert (two.body, two.priority, two.history) == (b"", 1, b"history")
+    assert (one.note, two.note) == (b"note", None)
     assert layout.raw(two.id) == b"\xff"
     assert found.next_due == 1.5
 
@@ -218,4 +220,4 @@ def test_every_script_says_what_it_wants_and_promises() -> None:
 
 def test_only_what_adds_work_is_refused_when_memory_is_out() -> None:
     strict = {it.name for it in every_script() if "allow-oom" not in it.text.splitlines()[0]}
-    assert strict == {"push", "requeue", "tick"}
+    assert strict == {"push", "requeue", "save", "tick"}

@@ -18,7 +18,7 @@ def compare_bytes(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("vtasks", "0004_mysql"),
+        ("vtasks", "0005_notes"),
     ]
 
     operations = [

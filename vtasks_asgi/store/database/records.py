@@ -18,15 +18,16 @@ MIGRATE = (
 PROMOTE_LIMIT = 10_000
 
 LIVE_ROWS = """
-SELECT uid, queue, body, priority, attempt, crashes, history, state, run_at, worker, started_at, seq
+SELECT uid, queue, body, priority, attempt, crashes, history, note, state, run_at, worker,
+    started_at, seq
 FROM vtasks_message
 """
 DEAD_ROWS = """
-SELECT uid, queue, body, priority, attempt, crashes, history, reason, finished_at, seq
+SELECT uid, queue, body, priority, attempt, crashes, history, note, reason, finished_at, seq
 FROM vtasks_deadletter
 """
 DONE_ROWS = """
-SELECT uid, queue, body, priority, value, history, finished_at, seq
+SELECT uid, queue, body, priority, value, history, note, finished_at, seq
 FROM vtasks_result
 """
 
@@ -42,7 +43,8 @@ TABLES = {
 
 def live_record(row: tuple[Any, ...]) -> Record:
     """A row of ``LIVE_ROWS``."""
-    uid, queue, body, priority, attempt, crashes, history, state, run_at, worker, started = row[:11]
+    uid, queue, body, priority, attempt, crashes, history, note = row[:8]
+    state, run_at, worker, started = row[8:12]
     return Record(
         uid,
         queue,
@@ -55,12 +57,13 @@ def live_record(row: tuple[Any, ...]) -> Record:
         history=history,
         worker=worker,
         started_at=started,
+        note=note,
     )
 
 
 def dead_record(row: tuple[Any, ...]) -> Record:
     """A row of ``DEAD_ROWS``."""
-    uid, queue, body, priority, attempt, crashes, history, reason, finished = row[:9]
+    uid, queue, body, priority, attempt, crashes, history, note, reason, finished = row[:10]
     return Record(
         uid,
         queue,
@@ -72,12 +75,13 @@ def dead_record(row: tuple[Any, ...]) -> Record:
         history=history,
         reason=reason,
         finished_at=finished,
+        note=note,
     )
 
 
 def done_record(row: tuple[Any, ...]) -> Record:
     """A row of ``DONE_ROWS``."""
-    uid, queue, body, priority, value, history, finished = row[:7]
+    uid, queue, body, priority, value, history, note, finished = row[:8]
     return Record(
         uid,
         queue,
@@ -87,6 +91,7 @@ def done_record(row: tuple[Any, ...]) -> Record:
         value=value,
         history=history,
         finished_at=finished,
+        note=note,
     )
 
 

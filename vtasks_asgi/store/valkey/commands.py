@@ -14,7 +14,8 @@ from vtasks_asgi.store.valkey.scripts import script
 from vtasks_asgi.store.valkey.wire import Request, bulk, call
 
 PUSH, CLAIM, EXTEND = script("push"), script("claim"), script("extend")
-RECLAIM, SETTLE, CANCELLED = script("reclaim"), script("settle"), script("cancelled")
+RECLAIM, SAVE, SETTLE = script("reclaim"), script("save"), script("settle")
+CANCELLED = script("cancelled")
 
 #: Messages of one call at the most, and bytes: a script must not hold the server up.
 CHUNK = 1000
@@ -123,7 +124,7 @@ def claim(keys: Keys, limit: int, *, worker: str, lease: float, token: str) -> R
 
 def claimed(queue: str, token: str, reply: list[Any]) -> Claimed:
     """What ``claim`` handed out."""
-    taken, bodies, metas, histories, next_due = reply
+    taken, bodies, metas, histories, notes, next_due = reply
     found = Claimed([], float(next_due) if next_due else None)
     add, priority_of = found.claims.append, layout.priority_of
     for raw, place, body in zip(taken[::2], map(float, taken[1::2]), bodies, strict=True):
@@ -137,6 +138,9 @@ def claimed(queue: str, token: str, reply: list[Any]) -> Claimed:
     if histories:
         for each, value in zip(found.claims, histories, strict=True):
             each.history = value
+    if notes:
+        for each, value in zip(found.claims, notes, strict=True):
+            each.note = value
     return found
 
 
@@ -153,12 +157,12 @@ def reclaim(keys: Keys, limit: int, *, worker: str, lease: float, token: str) ->
 def reclaimed(queue: str, token: str, reply: list[Any]) -> list[Claim]:
     """What ``reclaim`` took over."""
     claims = []
-    for id, own, body, meta, history, mark in zip(*reply, strict=True):
+    for id, own, body, meta, history, note, mark in zip(*reply, strict=True):
         lost = layout.read_own(own)
         priority = layout.priority_of(lost.place)
         claim = Claim(layout.text(id), queue, body[8:], priority, token, 1, handle=lost.place)
         _add_meta(claim, meta)
-        claim.history = history
+        claim.history, claim.note = history, note
         claim.lost_worker, claim.lost_at = lost.worker or "", lost.started_at or 0.0
         claim.cancelled = mark is not None
         claims.append(claim)
@@ -177,6 +181,11 @@ def _fences(claims: Sequence[Claim]) -> list[bytes]:
     return [part for claim in claims for part in (layout.raw(claim.id), layout.raw(claim.token))]
 
 
+def save(keys: Keys, claim: Claim) -> Request:
+    note = () if claim.note is None else (claim.note,)
+    return ask(keys, SAVE, layout.raw(claim.id), layout.raw(claim.token), *note)
+
+
 # -- settle
 
 
@@ -185,6 +194,7 @@ def settle(keys: Keys, settlements: Sequence[Settlement], cap: int) -> tuple[Req
     kinds: list[list[Claim]] = [[], [], [], [], []]
     packed: list[list[bytes]] = [[], [], [], [], []]
     uniques: list[bytes] = []
+    notes: list[bytes] = []
     size = 0
     for settlement in settlements:
         claim, outcome = settlement.claim, settlement.outcome
@@ -196,10 +206,12 @@ def settle(keys: Keys, settlements: Sequence[Settlement], cap: int) -> tuple[Req
             packed[kind] += map(bulk, fields)
         if claim.unique is not None and kind in _ENDS:
             uniques += bulk(layout.raw(claim.unique)), bulk(id)
+        if claim.note is not None:
+            notes += bulk(id), bulk(claim.note)
         size += 2 + len(fields)
-    numbers = [b"%d" % cap, *(b"%d" % len(kind) for kind in kinds)]
-    arguments = (*map(bulk, numbers), *chain(*packed), *uniques)
-    count = 1 + len(SETTLE.keys) + len(numbers) + size + len(uniques)
+    numbers = [b"%d" % each for each in (cap, *map(len, kinds), len(notes) // 2)]
+    arguments = (*map(bulk, numbers), *chain(*packed), *uniques, *notes)
+    count = 1 + len(SETTLE.keys) + len(numbers) + size + len(uniques) + len(notes)
     request = call(SETTLE, keys.slot, count, keys.head(SETTLE) + b"".join(arguments))
     return request, list(chain(*kinds))
 

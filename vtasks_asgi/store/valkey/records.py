@@ -50,9 +50,9 @@ def found(queue: str, ids: Sequence[str], reply: list[Any]) -> list[Record]:
 
 
 def _record(id: str, queue: str, row: list[Any], now: float) -> Record | None:
-    body, meta_value, own_value, fields, history, ready, sched, lease, dead, done = row
+    body, meta_value, own_value, fields, history, ready, sched, lease, dead, done, note = row
     meta, own = layout.read_meta(meta_value), layout.read_own(own_value)
-    record = Record(id, queue, State.READY, body[8:], history=history)
+    record = Record(id, queue, State.READY, body[8:], history=history, note=note)
     record.attempt, record.crashes = meta.attempt, meta.crashes
     record.run_at = meta.run_at
     if ready is not None:

@@ -9,9 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from functools import partial
 from secrets import token_hex
-from typing import Any
-
-from valkey.asyncio import ConnectionPool
+from typing import TYPE_CHECKING, Any
 
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.core.message import Message
@@ -32,11 +30,13 @@ from vtasks_asgi.store.valkey.client import Client
 from vtasks_asgi.store.valkey.control import ValkeyControl
 from vtasks_asgi.store.valkey.dial import EndpointDialer
 from vtasks_asgi.store.valkey.keys import Keys, Names
-from vtasks_asgi.store.valkey.pool import POOL, PoolDialer
 from vtasks_asgi.store.valkey.pushing import Registry, push_blocking
 from vtasks_asgi.store.valkey.session import Session
 from vtasks_asgi.store.valkey.url import Endpoint, Kind
 from vtasks_asgi.store.valkey.wire import Request, command
+
+if TYPE_CHECKING:
+    from valkey.asyncio import ConnectionPool
 
 logger = logging.getLogger("vtasks_asgi")
 
@@ -63,7 +63,7 @@ class ValkeyStore(ValkeyControl):
         prefix: str = "vt:",
         timeout: float = TIMEOUT,
         dead_letter_cap: int = 1000,
-        pool: ConnectionPool | None = None,
+        pool: "ConnectionPool | None" = None,
     ) -> None:
         super().__init__(Names(prefix), Blocking(endpoint, timeout), dead_letter_cap)
         self._endpoint = endpoint
@@ -97,6 +97,9 @@ class ValkeyStore(ValkeyControl):
         if self._pool is None:
             client = Client(self._endpoint, own, self._timeout)
         else:
+            # The whole driver is 11 MiB of modules; without a pool only its parser is needed.
+            from vtasks_asgi.store.valkey.pool import POOL, PoolDialer  # noqa: PLC0415
+
             lent = PoolDialer(self._pool, self._endpoint, self._timeout)
             client = Client(POOL, lent, self._timeout)
         session = Session(client, self._names, self._registry, self._doorbell)
@@ -200,6 +203,10 @@ class ValkeyStore(ValkeyControl):
                 settled.evicted[queue] = settled.evicted.get(queue, 0) + evicted
         if any(isinstance(each.outcome, Retry | Release) for each in settlements):
             self._doorbell.ring({queue})
+
+    async def save(self, claim: Claim) -> bool:
+        keys = self._names.queue(claim.queue)
+        return bool(await self._call(commands.save(keys, claim)))
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         token = token_hex(8)

@@ -27,7 +27,7 @@ SELECT seq {_FROM} WHERE queue = %s AND state = 1 AND turn <= %s
 ORDER BY turn LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
-_COLUMNS = "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key"
+_COLUMNS = "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key, note"
 
 _NEXT = f"""
 SELECT {_COLUMNS} {_FROM} WHERE queue = %s AND state = 0
@@ -54,19 +54,21 @@ WHERE seq IN %s ORDER BY seq FOR UPDATE
 """
 
 _RESULT = """
-INSERT INTO vtasks_result (uid, queue, priority, body, value, history, finished_at, expires_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO vtasks_result
+    (uid, queue, priority, body, value, history, finished_at, expires_at, note)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 _BURY = """
 INSERT INTO vtasks_deadletter
-    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 _LET_GO = "token = NULL, worker = NULL, started_at = NULL, lease_until = NULL"
-_RETRY = f"UPDATE vtasks_message SET {_LET_GO}, state = %s, run_at = %s, history = %s"
-_RELEASE = f"UPDATE vtasks_message SET {_LET_GO}, state = %s, run_at = %s, attempt = attempt - %s"
+_BACK = f"UPDATE vtasks_message SET {_LET_GO}, state = %s, run_at = %s, note = %s"
+_RETRY = f"{_BACK}, history = %s WHERE seq = %s"
+_RELEASE = f"{_BACK}, attempt = attempt - %s WHERE seq = %s"
 
 
 def check_tables(step: Step) -> None:
@@ -135,9 +137,10 @@ def _hold(
 
 
 def _claim(queue: str, token: str, row: Row) -> Claim:
-    seq, uid, priority, attempt, crashes, body, history, run_at, key = row[:9]
+    seq, uid, priority, attempt, crashes, body, history, run_at, key, note = row[:10]
     return Claim(
-        uid, queue, body, priority, token, attempt, crashes, history, run_at, None, None, seq, key
+        *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
+        *(None, None, seq, key, note),
     )
 
 
@@ -154,7 +157,7 @@ def reclaim(
     claims = [_claim(queue, token, row) for row in rows]
     for claim, row in zip(claims, rows, strict=True):
         claim.crashes += 1
-        claim.lost_worker, claim.lost_at, cancelled = row[9:]
+        claim.lost_worker, claim.lost_at, cancelled = row[10:]
         claim.cancelled = bool(cancelled)
     return claims
 
@@ -178,6 +181,14 @@ def extend(step: Step, claims: Sequence[Claim], lease: float) -> list[Claim]:
         query = "UPDATE vtasks_message SET lease_until = %s WHERE seq IN %s"
         step.run(query, step.now + lease, seqs)
     return [claim for claim in claims if (claim.handle, claim.token) not in held]
+
+
+def save(step: Step, claim: Claim) -> bool:
+    """Write the claim's note; False when the token no longer holds."""
+    held = (claim.handle, claim.token) in _held(step, [claim])
+    if held:
+        step.run("UPDATE vtasks_message SET note = %s WHERE seq = %s", claim.note, claim.handle)
+    return held
 
 
 def settle(step: Step, settlements: Sequence[Settlement], cap: int) -> Settled:
@@ -225,22 +236,22 @@ def _finish(step: Step, settlements: Sequence[Settlement]) -> None:
 
 
 def _result(claim: Claim, outcome: Done, now: float) -> Row:
-    kept = (outcome.value, outcome.history, now, now + outcome.ttl)
+    kept = (outcome.value, outcome.history, now, now + outcome.ttl, claim.note)
     return claim.id, claim.queue, claim.priority, claim.body, *kept
 
 
 def _letter(claim: Claim, outcome: Dead, now: float) -> Row:
     tries = (claim.attempt, claim.crashes)
-    kept = (outcome.history, outcome.reason, now, claim.unique)
+    kept = (outcome.history, outcome.reason, now, claim.unique, claim.note)
     return claim.id, claim.queue, claim.priority, *tries, claim.body, *kept
 
 
 def _put_back(step: Step, settlement: Settlement) -> None:
     claim, outcome = settlement.claim, settlement.outcome
     if isinstance(outcome, Retry | Release):
-        wait = (DELAYED if outcome.delay > 0 else READY, step.now + outcome.delay)
+        wait = (DELAYED if outcome.delay > 0 else READY, step.now + outcome.delay, claim.note)
         if isinstance(outcome, Retry):
-            step.run(f"{_RETRY} WHERE seq = %s", *wait, outcome.history, claim.handle)
+            step.run(_RETRY, *wait, outcome.history, claim.handle)
         else:
             # A reclaimed one was counted by the worker that lost it.
-            step.run(f"{_RELEASE} WHERE seq = %s", *wait, claim.lost_at is None, claim.handle)
+            step.run(_RELEASE, *wait, claim.lost_at is None, claim.handle)

@@ -7,8 +7,8 @@ from vtasks_asgi.store.database.mysql.step import Step, lists
 
 _BURY = """
 INSERT INTO vtasks_deadletter
-    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key)
-SELECT uid, queue, priority, attempt, crashes, body, history, %s, %s, unique_key
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note)
+SELECT uid, queue, priority, attempt, crashes, body, history, %s, %s, unique_key, note
 FROM vtasks_message WHERE seq IN %s
 """
 

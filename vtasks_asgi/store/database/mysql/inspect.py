@@ -35,8 +35,9 @@ _COUNT_DEAD = "SELECT queue, COUNT(*) FROM vtasks_deadletter WHERE queue IN %s G
 
 _EXHUME = """
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key)
-SELECT uid, queue, 0, priority, %s, 0, 0, body, unique_key FROM vtasks_deadletter WHERE seq = %s
+    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note)
+SELECT uid, queue, 0, priority, %s, 0, 0, body, unique_key, note
+FROM vtasks_deadletter WHERE seq = %s
 """
 
 

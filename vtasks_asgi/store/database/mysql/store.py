@@ -159,6 +159,9 @@ class MySQLStore:
             self._doorbell.ring(back)
         return settled
 
+    async def save(self, claim: Claim) -> bool:
+        return await self._open.consumer.submit(lambda step: consume.save(step, claim))
+
     def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
         with mapped_errors(), transaction.atomic(using=self._alias):
             with connections[self._alias].cursor() as cursor:

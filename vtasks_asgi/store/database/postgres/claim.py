@@ -10,7 +10,8 @@ from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row
 from vtasks_asgi.store.database.records import PROMOTE_LIMIT
 
 _COLUMNS = (
-    "m.seq, m.uid, m.body, m.priority, m.attempt, m.crashes, m.history, m.run_at, m.unique_key"
+    "m.seq, m.uid, m.body, m.priority, m.attempt, m.crashes, m.history, m.run_at, m.unique_key,"
+    " m.note"
 )
 
 _PAUSE = """
@@ -131,9 +132,10 @@ def _by_priority(row: Row) -> tuple[int, int]:
 
 
 def _claim(queue: str, token: str, row: Row) -> Claim:
-    seq, uid, body, priority, attempt, crashes, history, run_at, key = row
+    seq, uid, body, priority, attempt, crashes, history, run_at, key, note = row
     return Claim(
-        uid, queue, body, priority, token, attempt, crashes, history, run_at, None, None, seq, key
+        *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
+        *(None, None, seq, key, note),
     )
 
 

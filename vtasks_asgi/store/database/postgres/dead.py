@@ -26,14 +26,15 @@ def burial(reason: str, which: str) -> str:
     gone AS (
         DELETE FROM vtasks_message AS m USING {which}
         RETURNING s.n, m.uid, m.queue, m.priority, m.attempt, m.crashes, m.body, m.history,
-            m.unique_key),
+            m.unique_key, m.note),
     buried AS (
         INSERT INTO vtasks_deadletter (uid, queue, priority, attempt, crashes, body, history,
-            reason, finished_at, unique_key)
-        SELECT uid, queue, priority, attempt, crashes, body, history, '{reason}', t.now, unique_key
+            reason, finished_at, unique_key, note)
+        SELECT uid, queue, priority, attempt, crashes, body, history, '{reason}', t.now, unique_key,
+            note
         FROM gone, t ORDER BY n
         ON CONFLICT (uid) DO UPDATE SET history = excluded.history, reason = excluded.reason,
-            finished_at = excluded.finished_at),
+            finished_at = excluded.finished_at, note = excluded.note),
     {FREED}
     SELECT n FROM gone
     """

@@ -28,16 +28,16 @@ PURGE_CHUNK = 5000
 # One statement, for a message moves between the tables; then each row in the form of its own table.
 _LOOKUP = f"""
 WITH {NOW}
-SELECT uid, queue, body, priority, attempt, crashes, history, state, run_at, worker, started_at,
-    NULL::text, NULL::float8, NULL::bytea
+SELECT uid, queue, body, priority, attempt, crashes, history, note, state, run_at, worker,
+    started_at, NULL::text, NULL::float8, NULL::bytea
 FROM vtasks_message WHERE uid = ANY ($1)
 UNION ALL
-SELECT uid, queue, body, priority, attempt, crashes, history, 3, NULL, NULL, NULL, reason,
+SELECT uid, queue, body, priority, attempt, crashes, history, note, 3, NULL, NULL, NULL, reason,
     finished_at, NULL
 FROM vtasks_deadletter WHERE uid = ANY ($1)
 UNION ALL
-SELECT uid, queue, body, priority, NULL, NULL, history, 4, NULL, NULL, NULL, NULL, finished_at,
-    value
+SELECT uid, queue, body, priority, NULL, NULL, history, note, 4, NULL, NULL, NULL, NULL,
+    finished_at, value
 FROM vtasks_result WHERE uid = ANY ($1) AND expires_at > (SELECT now FROM t)
 """
 _DEAD, _DONE = 3, 4
@@ -68,10 +68,10 @@ _EXHUME = f"""
 WITH {NOW},
 letter AS (
     DELETE FROM vtasks_deadletter AS d USING unnest($1::text[]) WITH ORDINALITY AS w(uid, n)
-    WHERE d.uid = w.uid RETURNING w.n, d.uid, d.queue, d.priority, d.body, d.unique_key)
+    WHERE d.uid = w.uid RETURNING w.n, d.uid, d.queue, d.priority, d.body, d.unique_key, d.note)
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key)
-SELECT uid, queue, 0, priority, t.now, 0, 0, body, unique_key FROM letter, t ORDER BY n
+    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note)
+SELECT uid, queue, 0, priority, t.now, 0, 0, body, unique_key, note FROM letter, t ORDER BY n
 ON CONFLICT (uid) DO NOTHING
 """
 
@@ -96,11 +96,11 @@ def lookup(ids: Sequence[str]) -> Plan[dict[str, Record]]:
 
 
 def _record(row: Row) -> Record:
-    reason, finished, value = row[11:]
-    if row[7] == _DEAD:
-        return dead_record((*row[:7], reason, finished))
-    if row[7] == _DONE:
-        return done_record((*row[:4], value, row[6], finished))
+    reason, finished, value = row[12:]
+    if row[8] == _DEAD:
+        return dead_record((*row[:8], reason, finished))
+    if row[8] == _DONE:
+        return done_record((*row[:4], value, *row[6:8], finished))
     return live_record(row)
 
 

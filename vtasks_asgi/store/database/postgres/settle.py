@@ -31,54 +31,63 @@ gone AS (
     USING unnest($1::int8[], $2::text[], $3::bytea[], $4::bytea[], $5::float8[])
         WITH ORDINALITY AS s(seq, token, value, history, ttl, n)
     WHERE m.seq = s.seq AND m.token = s.token
-    RETURNING s.n, m.uid, m.queue, m.priority, m.body, m.unique_key, s.value, s.history, s.ttl),
+    RETURNING s.n, m.uid, m.queue, m.priority, m.body, m.unique_key, s.value, s.history, s.ttl,
+        NULL::bytea AS note),
 kept AS (
     INSERT INTO vtasks_result
-        (uid, queue, priority, body, value, history, finished_at, expires_at)
-    SELECT uid, queue, priority, body, value, history, t.now, t.now + ttl FROM gone, t ORDER BY n
+        (uid, queue, priority, body, value, history, finished_at, expires_at, note)
+    SELECT uid, queue, priority, body, value, history, t.now, t.now + ttl, note
+    FROM gone, t ORDER BY n
     ON CONFLICT (uid) DO UPDATE SET value = excluded.value, history = excluded.history,
-        finished_at = excluded.finished_at, expires_at = excluded.expires_at)
+        finished_at = excluded.finished_at, expires_at = excluded.expires_at, note = excluded.note)
 SELECT n FROM gone
 """
+
+# The form for messages with notes, which few have.
+_KEEP_NOTED = (
+    _KEEP.replace("$5::float8[])", "$5::float8[], $6::bytea[])")
+    .replace("ttl, n)", "ttl, note, n)")
+    .replace("NULL::bytea AS note", "s.note")
+)
 
 _BURY = f"""
 WITH {NOW},
 gone AS (
     DELETE FROM vtasks_message AS m
-    USING unnest($1::int8[], $2::text[], $3::text[], $4::bytea[])
-        WITH ORDINALITY AS s(seq, token, reason, history, n)
+    USING unnest($1::int8[], $2::text[], $3::bytea[], $4::text[], $5::bytea[])
+        WITH ORDINALITY AS s(seq, token, note, reason, history, n)
     WHERE m.seq = s.seq AND m.token = s.token
     RETURNING s.n, m.uid, m.queue, m.priority, m.attempt, m.crashes, m.body, m.unique_key,
-        s.reason, s.history),
+        s.note, s.reason, s.history),
 buried AS (
     INSERT INTO vtasks_deadletter (uid, queue, priority, attempt, crashes, body, history, reason,
-        finished_at, unique_key)
+        finished_at, unique_key, note)
     SELECT uid, queue, priority, attempt, crashes, body, history, left(reason, 200), t.now,
-        unique_key
+        unique_key, note
     FROM gone, t ORDER BY n
     ON CONFLICT (uid) DO UPDATE SET history = excluded.history, reason = excluded.reason,
-        finished_at = excluded.finished_at)
+        finished_at = excluded.finished_at, note = excluded.note)
 SELECT n FROM gone
 """
 
 _LET_GO = """
 token = NULL, worker = NULL, started_at = NULL, lease_until = NULL, run_at = t.now + s.delay,
-    state = CASE WHEN s.delay > 0 THEN 1 ELSE 0 END
+    note = s.note, state = CASE WHEN s.delay > 0 THEN 1 ELSE 0 END
 """
 
 _RETRY = f"""
 WITH {NOW}
 UPDATE vtasks_message AS m SET {_LET_GO}, history = s.history
-FROM unnest($1::int8[], $2::text[], $3::float8[], $4::bytea[])
-    WITH ORDINALITY AS s(seq, token, delay, history, n), t
+FROM unnest($1::int8[], $2::text[], $3::bytea[], $4::float8[], $5::bytea[])
+    WITH ORDINALITY AS s(seq, token, note, delay, history, n), t
 WHERE m.seq = s.seq AND m.token = s.token RETURNING s.n
 """
 
 _RELEASE = f"""
 WITH {NOW}
 UPDATE vtasks_message AS m SET {_LET_GO}, attempt = m.attempt - s.counted
-FROM unnest($1::int8[], $2::text[], $3::float8[], $4::int8[])
-    WITH ORDINALITY AS s(seq, token, delay, counted, n), t
+FROM unnest($1::int8[], $2::text[], $3::bytea[], $4::float8[], $5::int8[])
+    WITH ORDINALITY AS s(seq, token, note, delay, counted, n), t
 WHERE m.seq = s.seq AND m.token = s.token RETURNING s.n
 """
 
@@ -90,6 +99,16 @@ _CANCELLED = dead.burial(
     WHERE m.seq = s.seq AND m.state <> 2 AND m.cancelled_at IS NOT NULL
     """,
 )
+
+_SAVE = """
+UPDATE vtasks_message SET note = $1::bytea WHERE seq = $2::int8 AND token = $3 RETURNING 1
+"""
+
+
+def save(claim: Claim) -> Plan[bool]:
+    """Write the claim's note; False when the token no longer holds."""
+    [rows] = yield [Query(_SAVE, (claim.note, claim.handle, claim.token))]
+    return bool(rows)
 
 
 def settle(settlements: Sequence[Settlement], cap: int, words: Sequence[str]) -> Plan[Settled]:
@@ -149,6 +168,10 @@ def _fence(group: Sequence[Settlement]) -> tuple[Any, Any]:
     return int8s([claim.handle for claim in claims]), texts([claim.token for claim in claims])
 
 
+def _notes(group: Sequence[Settlement]) -> Any:
+    return byteas(settlement.claim.note for settlement in group)
+
+
 def _finish(group: Sequence[Settlement]) -> Query:
     return Query(_ending(_FINISH, group), _fence(group))
 
@@ -158,21 +181,24 @@ def _keep(group: Sequence[Settlement]) -> Query:
     values = byteas([outcome.value for outcome in outcomes])
     histories = byteas([outcome.history for outcome in outcomes])
     ttls = float8s([outcome.ttl for outcome in outcomes])
-    return Query(_ending(_KEEP, group), (*_fence(group), values, histories, ttls))
+    written = (*_fence(group), values, histories, ttls)
+    if all(settlement.claim.note is None for settlement in group):
+        return Query(_ending(_KEEP, group), written)
+    return Query(_ending(_KEEP_NOTED, group), (*written, _notes(group)))
 
 
 def _bury(group: Sequence[Settlement]) -> Query:
     outcomes: list[Any] = [settlement.outcome for settlement in group]
     reasons = texts(outcome.reason for outcome in outcomes)
     histories = byteas(outcome.history for outcome in outcomes)
-    return Query(_ending(_BURY, group), (*_fence(group), reasons, histories))
+    return Query(_ending(_BURY, group), (*_fence(group), _notes(group), reasons, histories))
 
 
 def _retry(group: Sequence[Settlement]) -> Query:
     outcomes: list[Any] = [settlement.outcome for settlement in group]
     delays = float8s(outcome.delay for outcome in outcomes)
     histories = byteas(outcome.history for outcome in outcomes)
-    return Query(_RETRY, (*_fence(group), delays, histories))
+    return Query(_RETRY, (*_fence(group), _notes(group), delays, histories))
 
 
 def _release(group: Sequence[Settlement]) -> Query:
@@ -180,7 +206,7 @@ def _release(group: Sequence[Settlement]) -> Query:
     delays = float8s(outcome.delay for outcome in outcomes)
     # A reclaimed one was counted by the worker that lost it.
     counted = int8s([int(settlement.claim.lost_at is None) for settlement in group])
-    return Query(_RELEASE, (*_fence(group), delays, counted))
+    return Query(_RELEASE, (*_fence(group), _notes(group), delays, counted))
 
 
 _KINDS = {Retry: "retry", Release: "release", Dead: "bury"}

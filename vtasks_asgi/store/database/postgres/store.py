@@ -173,6 +173,9 @@ class PostgresStore:
             self._doorbell.ring(back)
         return settled
 
+    async def save(self, claim: Claim) -> bool:
+        return await self._runner.run(lambda: settle.save(claim))
+
     def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
         settled = self._runner.run_here(
             lambda: settle.settle(settlements, self._cap, []), ours=self._ours()

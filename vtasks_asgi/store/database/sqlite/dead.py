@@ -6,8 +6,8 @@ from vtasks_asgi.store.database.sqlite import unique
 
 _BURY = """
 INSERT INTO vtasks_deadletter
-    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key)
-SELECT uid, queue, priority, attempt, crashes, body, history, ?2, ?3, unique_key
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note)
+SELECT uid, queue, priority, attempt, crashes, body, history, ?2, ?3, unique_key, note
 FROM vtasks_message WHERE seq = ?1
 """
 

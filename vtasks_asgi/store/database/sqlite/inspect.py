@@ -37,8 +37,9 @@ WHERE queue IN (SELECT value FROM json_each(?)) GROUP BY queue
 
 _EXHUME = """
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key)
-SELECT uid, queue, 0, priority, ?, 0, 0, body, unique_key FROM vtasks_deadletter WHERE uid = ?
+    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note)
+SELECT uid, queue, 0, priority, ?, 0, 0, body, unique_key, note
+FROM vtasks_deadletter WHERE uid = ?
 """
 
 

@@ -41,7 +41,7 @@ UPDATE vtasks_message SET state = 0 WHERE seq IN (
     ORDER BY run_at LIMIT ?)
 """
 
-_COLUMNS = "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key"
+_COLUMNS = "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key, note"
 
 _CLAIM = f"""
 UPDATE vtasks_message
@@ -54,29 +54,31 @@ RETURNING {_COLUMNS}
 
 _EXTEND = "UPDATE vtasks_message SET lease_until = ? WHERE seq = ? AND token = ?"
 
+_SAVE = "UPDATE vtasks_message SET note = ? WHERE seq = ? AND token = ?"
+
 _DELETE = "DELETE FROM vtasks_message WHERE seq = ? AND token = ?"
 
 _RESULT = """
 INSERT INTO vtasks_result
-    (uid, queue, priority, body, value, history, finished_at, expires_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    (uid, queue, priority, body, value, history, finished_at, expires_at, note)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _BURY = """
 INSERT INTO vtasks_deadletter
-    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _LET_GO = "token = NULL, worker = NULL, started_at = NULL, lease_until = NULL"
 
 _RETRY = f"""
-UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, history = ?
+UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, note = ?, history = ?
 WHERE seq = ? AND token = ? RETURNING cancelled_at
 """
 
 _RELEASE = f"""
-UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, attempt = attempt - ?
+UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, note = ?, attempt = attempt - ?
 WHERE seq = ? AND token = ? RETURNING cancelled_at
 """
 
@@ -190,9 +192,10 @@ def _by_priority(row: tuple[Any, ...]) -> tuple[int, int]:
 
 
 def _claim(queue: str, token: str, row: tuple[Any, ...]) -> Claim:
-    seq, uid, priority, attempt, crashes, body, history, run_at, key = row
+    seq, uid, priority, attempt, crashes, body, history, run_at, key, note = row
     return Claim(
-        uid, queue, body, priority, token, attempt, crashes, history, run_at, None, None, seq, key
+        *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
+        *(None, None, seq, key, note),
     )
 
 
@@ -203,6 +206,11 @@ def extend(conn: Connection, claims: Sequence[Claim], lease: float, now: float) 
         for claim in claims
         if conn.execute(_EXTEND, (now + lease, claim.handle, claim.token)).rowcount != 1
     ]
+
+
+def save(conn: Connection, claim: Claim) -> bool:
+    """Write the claim's note; False when the token no longer holds."""
+    return conn.execute(_SAVE, (claim.note, claim.handle, claim.token)).rowcount == 1
 
 
 def settle(conn: Connection, settlements: Sequence[Settlement], cap: int, now: float) -> Settled:
@@ -255,6 +263,7 @@ def _result_row(claim: Claim, outcome: Done, now: float) -> tuple[Any, ...]:
         outcome.history,
         now,
         now + outcome.ttl,
+        claim.note,
     )
 
 
@@ -275,6 +284,7 @@ def _bury(conn: Connection, claim: Claim, outcome: Dead, now: float) -> bool:
             outcome.reason,
             now,
             claim.unique,
+            claim.note,
         ),
     )
     if claim.unique is not None:
@@ -286,7 +296,7 @@ def _put_back(
     conn: Connection, claim: Claim, outcome: Retry | Release, now: float, settled: Settled
 ) -> None:
     """Let it wait again, or bury it if it was cancelled."""
-    wait = (DELAYED if outcome.delay > 0 else READY, now + outcome.delay)
+    wait = (DELAYED if outcome.delay > 0 else READY, now + outcome.delay, claim.note)
     key = (claim.handle, claim.token)
     if isinstance(outcome, Retry):
         row = conn.execute(_RETRY, (*wait, outcome.history, *key)).fetchone()

@@ -143,6 +143,9 @@ class SQLiteStore:
         cap, now = self._cap, self._now()
         return await self._open_writer.submit(lambda conn: sql.settle(conn, settlements, cap, now))
 
+    async def save(self, claim: Claim) -> bool:
+        return await self._open_writer.submit(lambda conn: sql.save(conn, claim))
+
     def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
         connection = connections[self._alias]
         with mapped_errors(), transaction.atomic(using=self._alias):

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Makes dead letters of messages that wait, and marks those that run.
--- KEYS: t ready sched lease m f h dead done u c seq
+-- KEYS: t ready sched lease m f h dead done u c seq n
 -- ARGV: cap of dead letters, ids
 -- Returns: for each id 'cancelled', 'asked' (it runs), 'finished' or ''; how many dead letters were
 --   evicted
@@ -48,4 +48,4 @@ for i = 2, #ARGV do
   answers[i - 1] = cancel(ARGV[i])
   some = some or answers[i - 1] == 'cancelled'
 end
-return {answers, some and evict(DEAD, T, F, H, tonumber(ARGV[1])) or 0}
+return {answers, some and evict(DEAD, tonumber(ARGV[1]), {T, F, H, KEYS[13]}) or 0}

@@ -1,14 +1,15 @@
 #!lua flags=allow-oom
 -- Promotes what is due, then takes the best messages. Works when the server is out of memory.
--- KEYS: ready sched t m h own lease seq idle pause
+-- KEYS: ready sched t m h own lease seq idle n pause
 -- ARGV: limit, lease in seconds, token (16 characters), worker
--- Returns: id, score of each; their bodies; metas (empty when no message has one); histories (the
---   same); the next due time, or the end of a pause, in seconds from now or ''
+-- Returns: id, score of each; their bodies; metas (empty when no message has one); histories and
+--   notes (the same); the next due time, or the end of a pause, in seconds from now or ''
 -- Invariant: what is taken has an entry in own and in lease, and is in no other set.
 -- INCLUDE: lib_place
 -- INCLUDE: lib_pause
 local READY, SCHED, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local OWN, LEASE, SEQ, IDLE, PAUSE = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local OWN, LEASE, SEQ, IDLE, N = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local PAUSE = KEYS[11]
 local CHUNK, CHUNKS = 1000, 4
 
 local time = redis.call('TIME')
@@ -36,13 +37,13 @@ local first = redis.call('ZRANGE', SCHED, 0, 0, 'WITHSCORES')
 local pause = pause_end(redis.call('HGET', PAUSE, 'until'), now)
 local due = math.min(tonumber(first[2]) or math.huge, pause or math.huge)
 local next_due = due < math.huge and string.format('%.6f', math.max(0, due - now)) or ''
-if pause then return {{}, {}, {}, {}, next_due} end
+if pause then return {{}, {}, {}, {}, {}, next_due} end
 
 local limit = math.min(tonumber(ARGV[1]), CHUNK)
 local taken = limit > 0 and redis.call('ZPOPMIN', READY, limit) or {}
 if #taken == 0 then
   redis.call('SET', IDLE, '')
-  return {taken, {}, {}, {}, next_due}
+  return {taken, {}, {}, {}, {}, next_due}
 end
 
 local head = ARGV[3] .. stamp .. struct.pack('>H', #ARGV[4]) .. ARGV[4]
@@ -69,4 +70,5 @@ for i, id in ipairs(ids) do
 end
 local metas = redis.call('EXISTS', M) == 1 and redis.call('HMGET', M, unpack(ids)) or {}
 local histories = redis.call('EXISTS', H) == 1 and redis.call('HMGET', H, unpack(ids)) or {}
-return {taken, bodies, metas, histories, next_due}
+local notes = redis.call('EXISTS', N) == 1 and redis.call('HMGET', N, unpack(ids)) or {}
+return {taken, bodies, metas, histories, notes, next_due}

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Deletes results past their time, and some unique keys that nobody holds.
--- KEYS: done t f h u dead
+-- KEYS: done t f h u dead n
 -- ARGV: limit, cursor of the search for keys
 -- Returns: how many results there were, and the next cursor
 -- Invariant: only what nobody can see any more is deleted.
@@ -12,7 +12,7 @@ local limit = math.min(tonumber(ARGV[1]), 1000)
 local ids = limit > 0 and redis.call('ZRANGEBYSCORE', DONE, '-inf', now, 'LIMIT', 0, limit) or {}
 if #ids > 0 then
   redis.call('ZREM', DONE, unpack(ids))
-  for _, key in ipairs({T, F, H}) do redis.call('HDEL', key, unpack(ids)) end
+  for _, key in ipairs({T, F, H, KEYS[7]}) do redis.call('HDEL', key, unpack(ids)) end
 end
 local cursor = '0'
 if limit > 0 and redis.call('EXISTS', U) == 1 then

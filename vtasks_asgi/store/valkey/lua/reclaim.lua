@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
 -- Takes over expired leases, the longest expired first.
--- KEYS: lease own t m h c
+-- KEYS: lease own t m h n c
 -- ARGV: limit, lease in seconds, token (16 characters), worker
--- Returns: ids; what was in own; bodies; metas, the crash counted; histories; marks of cancellation
+-- Returns: ids; what was in own; bodies; metas, the crash counted; histories; notes; marks of
+--   cancellation
 -- Invariant: the token changes, so that who held it before can neither extend nor settle.
 local LEASE, OWN, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local time = redis.call('TIME')
@@ -17,6 +18,7 @@ local lost = redis.call('HMGET', OWN, unpack(ids))
 local bodies = redis.call('HMGET', T, unpack(ids))
 local metas = redis.call('HMGET', M, unpack(ids))
 local histories = redis.call('HMGET', H, unpack(ids))
+local notes = redis.call('HMGET', KEYS[6], unpack(ids))
 local head = ARGV[3] .. stamp .. struct.pack('>H', #ARGV[4]) .. ARGV[4]
 local expiry = now + ARGV[2]
 local own, lease, counted = {}, {}, {}
@@ -45,4 +47,4 @@ end
 redis.call('HSET', OWN, unpack(own))
 redis.call('ZADD', LEASE, unpack(lease))
 redis.call('HSET', M, unpack(counted))
-return {ids, lost, bodies, metas, histories, redis.call('HMGET', KEYS[6], unpack(ids))}
+return {ids, lost, bodies, metas, histories, notes, redis.call('HMGET', KEYS[7], unpack(ids))}

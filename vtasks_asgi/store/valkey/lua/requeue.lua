@@ -3,7 +3,7 @@
 -- KEYS: dead t f h m ready seq u done idle
 -- ARGV: ids
 -- Returns: how many were dead letters, and not kept dead because another message has their key
--- Invariant: attempts, crashes and history start anew.
+-- Invariant: attempts, crashes and history start anew; a note stays.
 -- INCLUDE: lib_unique
 -- INCLUDE: lib_place
 local DEAD, T, F, H, M, READY = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]

@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- Writes outcomes back, each fenced by its token. Works when the server is out of memory.
--- KEYS: own lease t m h ready sched f done dead u seq idle c
--- ARGV: cap of dead letters; how many follow of each kind; then the arguments of each:
+-- KEYS: own lease t m h ready sched f done dead u seq idle n c
+-- ARGV: cap of dead letters; how many follow of each kind, and how many notes; then the arguments:
 --   done (nothing is kept): id, token          kept: id, token, seconds to keep, fields, history
 --   retry: id, token, delay, fields, history   release: id, token, delay, fields
---   dead: id, token, fields, history           and at last: unique key, id of each that ends
+--   dead: id, token, fields, history           unique key, id of each that ends
+--   and at last: id, note of each claim that has a note
 -- Returns: the positions (from 1) of those that were lost; how many dead letters were evicted; the
 --   positions of those that were cancelled: dead letters in place of a retry or a release
 -- Invariant: what is settled leaves own and lease, and ends in exactly one other place, or nowhere.
@@ -12,7 +13,7 @@
 -- INCLUDE: lib_dead
 local OWN, LEASE, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local READY, SCHED, F, DONE, DEAD = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local U, SEQ, IDLE, C = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local U, SEQ, IDLE, N, C = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local CAP = tonumber(ARGV[1])
 local COUNTS = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]),
   tonumber(ARGV[6])}
@@ -23,7 +24,7 @@ local now = time[1] + time[2] / 1000000
 local stamp = struct.pack('>d', now)
 
 -- Every id, where its arguments begin, and what is known of its claim.
-local ids, places, at, total = {}, {}, 7, 0
+local ids, places, at, total = {}, {}, 8, 0
 for kind, count in ipairs(COUNTS) do
   for _ = 1, count do
     total = total + 1
@@ -31,7 +32,7 @@ for kind, count in ipairs(COUNTS) do
     at = at + WIDTHS[kind]
   end
 end
-local uniques = at
+local uniques, notes = at, #ARGV + 1 - 2 * ARGV[7]
 local owns = redis.call('HMGET', OWN, unpack(ids))
 
 local lost, settled, gone, histories, fields, metas = {}, {}, {}, {}, {}, {}
@@ -121,18 +122,29 @@ if #metas > 0 then redis.call('HSET', M, unpack(metas)) end
 if #ready > 0 then redis.call('ZADD', READY, unpack(ready)) end
 if #sched > 0 then redis.call('ZADD', SCHED, unpack(sched)) end
 
-if uniques <= #ARGV then
+if uniques < notes then
   local done = {}
   for _, id in ipairs(ended) do done[id] = true end
-  for i = uniques, #ARGV, 2 do
+  for i = uniques, notes - 1, 2 do
     if done[ARGV[i + 1]] then free_key(U, ARGV[i], ARGV[i + 1], now) end
   end
+end
+
+if notes <= #ARGV or redis.call('EXISTS', N) == 1 then
+  redis.call('HDEL', N, unpack(settled))
+  local kept, written = {}, {}
+  for _, id in ipairs(settled) do kept[id] = true end
+  for _, id in ipairs(gone) do kept[id] = nil end
+  for i = notes, #ARGV, 2 do
+    if kept[ARGV[i]] then put(written, ARGV[i], ARGV[i + 1]) end
+  end
+  if #written > 0 then redis.call('HSET', N, unpack(written)) end
 end
 
 local evicted = 0
 if #buried > 0 then
   redis.call('ZADD', DEAD, unpack(buried))
-  evicted = evict(DEAD, T, F, H, CAP)
+  evicted = evict(DEAD, CAP, {T, F, H, N})
 end
 if wake and redis.call('DEL', IDLE) == 1 then redis.call('PUBLISH', IDLE, '') end
 return {lost, evicted, cancelled}

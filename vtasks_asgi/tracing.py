@@ -1,0 +1,72 @@
+"""OpenTelemetry: a span for each enqueue and each run, the trace carried from one to the other.
+
+Only where the project has set up a tracer provider. Nothing is imported to find out: what is in use
+has been imported by somebody else, and looking for it costs a dictionary lookup.
+"""
+
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Any
+
+_LIBRARY = "vtasks_asgi"
+#: Imported wherever somebody traces.
+MODULE = "opentelemetry.trace"
+
+
+def tracer() -> Any | None:
+    """The tracer to use, None where nobody traces."""
+    trace = sys.modules.get(MODULE)
+    if trace is None:
+        return None
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, trace.ProxyTracerProvider):
+        return None
+    return provider.get_tracer(_LIBRARY)
+
+
+def sent(tracer: Any, *, task: str, queue: str, id: str) -> dict[str, str]:
+    """Tell of an enqueue; what its run has to know of the trace, as headers (W3C by default)."""
+    carrier: dict[str, str] = {}
+    with tracer.start_as_current_span(
+        f"enqueue {task}",
+        kind=_trace().SpanKind.PRODUCER,
+        attributes=_attributes("send", task, queue, id),
+    ):
+        _propagate().inject(carrier)
+    return carrier
+
+
+def running(
+    tracer: Any, carrier: Any, *, task: str, queue: str, id: str, attempt: int
+) -> AbstractContextManager[Any]:
+    """The span of a run, in the trace of its enqueue if that told of one."""
+    parent = _propagate().extract(carrier if isinstance(carrier, Mapping) else {})
+    attributes = _attributes("process", task, queue, id) | {"vtasks.attempt": attempt}
+    span: AbstractContextManager[Any] = tracer.start_as_current_span(
+        f"run {task}",
+        context=parent,
+        kind=_trace().SpanKind.CONSUMER,
+        attributes=attributes,
+    )
+    return span
+
+
+def _attributes(operation: str, task: str, queue: str, id: str) -> dict[str, Any]:
+    """Named by OpenTelemetry's conventions for messaging, where these have a name."""
+    return {
+        "messaging.system": _LIBRARY,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": queue,
+        "messaging.message.id": id,
+        "vtasks.task": task,
+    }
+
+
+def _trace() -> Any:
+    return sys.modules[MODULE]
+
+
+def _propagate() -> Any:
+    return import_module("opentelemetry.propagate")  # there, for its neighbour is
