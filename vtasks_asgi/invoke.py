@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import random
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -14,21 +15,24 @@ from django.tasks.signals import task_finished, task_started
 from vtasks_asgi import lanes, propagation, registry, signals, timeouts, tracing
 from vtasks_asgi.context import VTaskContext
 from vtasks_asgi.core import outcome as outcomes
+from vtasks_asgi.core import retry
 from vtasks_asgi.core.envelope import Call, check_json, decode, pack, task_of
 from vtasks_asgi.core.errors import (
     MessageUndecodable,
     ResultUnserialisable,
+    TaskCancelled,
     TaskTimeout,
+    WorkerLost,
 )
 from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, Retry, dump_history
 from vtasks_asgi.crew import Crew
 from vtasks_asgi.joint import Joint, Undone
 from vtasks_asgi.notes import Notes, Write
-from vtasks_asgi.run import Run, blame, cut_off
+from vtasks_asgi.run import Run, blame
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.supervise import asked_to_end
 from vtasks_asgi.store.base import Claim, State
-from vtasks_asgi.verdict import after_loss, verdict
+from vtasks_asgi.verdict import verdict
 
 #: Seconds a message of an unknown task waits: as long as it has waited already, within these.
 UNKNOWN_PAUSE = (10.0, 24 * 3600.0)
@@ -144,10 +148,22 @@ class Invoker:
 
     def rescue(self, claim: Claim) -> Outcome:
         """The outcome of a claim taken over from a worker that vanished."""
-        outcome = after_loss(claim, self._max_rescues, self._now())
-        if isinstance(outcome, Dead):
-            self._give_up(claim, task_of(claim.body), outcome)
-        return outcome
+        attempts = outcomes.load_history(claim.history)
+        lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or self._now())
+        blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
+        attempts.append(lost)
+        name = task_of(claim.body)
+        own = known.task.max_rescues if (known := registry.find(name)) else None
+        rescues = self._max_rescues if own is None else own
+        history = dump_history(attempts)
+        outcome = retry.after_crash(
+            rescues,
+            crashes=claim.crashes,
+            history=history,
+            random=random.random,
+            cancelled=claim.cancelled,
+        )
+        return self._give_up(claim, name, outcome) if isinstance(outcome, Dead) else outcome
 
     def _give_up(self, claim: Claim, name: str, outcome: Dead) -> Dead:
         self._events.given_up(claim, name, outcome)
@@ -282,13 +298,20 @@ class Invoker:
         if isinstance(error, asyncio.CancelledError) and asked_to_end():
             if run.left or not run.cancelled:
                 raise error
-            error = cut_off(error)
+            error = _cancelled(error)
         run.error, run.state, run.value, run.packed = error, State.RUNNING, None, None
         blame(run.attempts[-1], error)
         outcome = verdict(run, error)
         if isinstance(outcome, Dead):
             run.finish(State.DEAD, self._now(), outcome.reason)
         return outcome
+
+
+def _cancelled(error: BaseException) -> TaskCancelled:
+    """What is recorded of a coroutine that was cancelled; its cause tells where it was."""
+    cancelled = TaskCancelled("it was cancelled while it ran")
+    cancelled.__cause__ = error
+    return cancelled
 
 
 __all__ = ["Invoker", "Run"]

@@ -9,7 +9,6 @@ from typing import Any
 
 from vtasks_asgi import results
 from vtasks_asgi.core.envelope import Call
-from vtasks_asgi.core.errors import TaskCancelled
 from vtasks_asgi.core.outcome import Attempt
 from vtasks_asgi.notes import Notes
 from vtasks_asgi.registry import Registered
@@ -108,10 +107,3 @@ def blame(attempt: Attempt, error: BaseException) -> None:
     if len(text) > TRACEBACK_LIMIT:
         text = "[...]\n" + text[-TRACEBACK_LIMIT:]
     attempt.traceback = text.encode("utf-8", "replace").decode()
-
-
-def cut_off(error: BaseException) -> TaskCancelled:
-    """What is recorded of a coroutine that was cancelled; its cause tells where it was."""
-    cancelled = TaskCancelled("it was cancelled while it ran")
-    cancelled.__cause__ = error
-    return cancelled

@@ -74,16 +74,16 @@ class VTaskResult(_TaskResult[P, R]):  # type: ignore[misc] # Django's is frozen
             object.__setattr__(self, name, getattr(fresh, name))
 
     def cancel(self) -> Cancel | None:
-        """Let the task not run, or not again; see ``VTasksBackend.cancel``. Refresh to see it."""
+        """Let the task not run, or not run again; see ``cancel`` of the backend."""
         backend: Any = self.task.get_backend()
-        met: Cancel | None = backend.cancel(self.id)
-        return met
+        answer: Cancel | None = backend.cancel(self.id)
+        return answer
 
     async def acancel(self) -> Cancel | None:
         """``cancel`` from a coroutine."""
         backend: Any = self.task.get_backend()
-        met: Cancel | None = await backend.acancel(self.id)
-        return met
+        answer: Cancel | None = await backend.acancel(self.id)
+        return answer
 
     async def await_result(self, timeout: float | None = None) -> R:
         """Wait until the task has finished, at most ``timeout`` seconds; what it returned.

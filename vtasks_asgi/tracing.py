@@ -42,7 +42,8 @@ def running(
     tracer: Any, carrier: Any, *, task: str, queue: str, id: str, attempt: int
 ) -> AbstractContextManager[Any]:
     """The span of a run, in the trace of its enqueue if that told of one."""
-    parent = _propagate().extract(carrier if isinstance(carrier, Mapping) else {})
+    given = carrier.items() if isinstance(carrier, Mapping) else ()  # by whom, nobody knows
+    parent = _propagate().extract({key: value for key, value in given if isinstance(value, str)})
     attributes = _attributes("process", task, queue, id) | {"vtasks.attempt": attempt}
     span: AbstractContextManager[Any] = tracer.start_as_current_span(
         f"run {task}",

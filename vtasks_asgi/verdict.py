@@ -1,4 +1,4 @@
-"""What becomes of a run that raised, or was lost: its task's policy, and what is no policy's."""
+"""What becomes of a run that raised: the policy of its task, and what no policy is asked about."""
 
 import inspect
 import random
@@ -6,15 +6,12 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from vtasks_asgi import registry
 from vtasks_asgi.core import outcome as outcomes
 from vtasks_asgi.core import retry
-from vtasks_asgi.core.envelope import task_of
-from vtasks_asgi.core.errors import ResultUnserialisable, WorkerLost
-from vtasks_asgi.core.outcome import Attempt, Dead, Retry, dump_history
+from vtasks_asgi.core.errors import ResultUnserialisable
+from vtasks_asgi.core.outcome import Dead, Retry, dump_history
 from vtasks_asgi.core.retry import RetryPolicy
 from vtasks_asgi.run import Run, blame
-from vtasks_asgi.store.base import Claim
 
 
 def verdict(run: Run, error: BaseException) -> Retry | Dead:
@@ -30,7 +27,7 @@ def verdict(run: Run, error: BaseException) -> Retry | Dead:
         attempt=claim.attempt,
         crashes=claim.crashes,
         random=random.random,
-        cancelled=run.cancelled,
+        cancelled=claim.cancelled,
     )
     try:
         return decide(policy, history=dump_history(run.attempts))
@@ -38,23 +35,6 @@ def verdict(run: Run, error: BaseException) -> Retry | Dead:
         blame(run.attempts[-1], fault)
         plain = RetryPolicy(policy.max_attempts)
         return decide(plain, history=dump_history(run.attempts))
-
-
-def after_loss(claim: Claim, max_rescues: int, now: float) -> Retry | Dead:
-    """Of a claim taken over from a worker that vanished; ``max_rescues`` unless its task says."""
-    attempts = outcomes.load_history(claim.history)
-    lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or now)
-    blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
-    attempts.append(lost)
-    known = registry.find(task_of(claim.body))
-    own = known.task.max_rescues if known else None
-    return retry.after_crash(
-        max_rescues if own is None else own,
-        crashes=claim.crashes,
-        history=dump_history(attempts),
-        random=random.random,
-        cancelled=claim.cancelled,
-    )
 
 
 def _never_called(run: Run, error: TypeError) -> bool:

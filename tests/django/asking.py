@@ -94,6 +94,12 @@ def spins(seconds: float = 20.0) -> str:
     return "went on"
 
 
+@task(max_attempts=1, timeout=0.05, transactional=True)
+def writes_and_spins(name: str, seconds: float) -> str:
+    sample.write(name)
+    return str(spins.func(seconds))
+
+
 @task(max_attempts=1, timeout=0.05)
 def hangs() -> str:
     """Sits in C code, where no exception can reach it."""

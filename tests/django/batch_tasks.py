@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -94,3 +95,16 @@ def sizes() -> list[int]:
 
 def numbers() -> list[list[int]]:
     return [[item["kwargs"]["number"] for item in items] for items in CALLS]
+
+
+@task(max_attempts=1, timeout=0.2)
+def hangs(items: Items) -> None:
+    """Whenever number 1 is among its items."""
+    while any(item["kwargs"]["number"] == 1 for item in items):
+        time.sleep(0.01)
+
+
+@task(max_attempts=1, timeout=0.2)
+async def ahangs(items: Items) -> None:
+    while any(item["kwargs"]["number"] == 1 for item in items):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)

@@ -36,6 +36,20 @@ def test_a_message_does_not_run_before_its_time() -> None:
     assert rows()["messages"] == 1
 
 
+def test_an_idle_worker_begins_a_delayed_message_in_time() -> None:
+    """Of five, for on a busy machine a thread may have to wait for its turn."""
+    with working() as worker:
+        worker.ear.wait_open()
+        for number in range(5):
+            due = timezone.now() + timedelta(seconds=0.2)
+            result = sample.anote.using(run_after=due).enqueue(number)
+            result.wait(20.0)
+            assert result.started_at is not None
+            sample.SEEN.append((result.started_at - due).total_seconds())
+    lateness = [each for each in sample.SEEN if isinstance(each, float)]
+    assert 0.0 <= min(lateness) <= 0.05
+
+
 def test_only_the_queues_asked_for_are_consumed() -> None:
     sample.note.enqueue("default")
     with working(queues=["default"]) as worker:

@@ -5,6 +5,7 @@ import threading
 from datetime import datetime
 
 import pytest
+from django.contrib.auth.models import Group
 from django.tasks import TaskResultStatus
 from django.utils import timezone
 
@@ -75,6 +76,13 @@ def test_it_is_a_failure_that_may_be_tried_again() -> None:
 def test_or_not_if_the_task_says_so() -> None:
     result = done(asking.slow_once.enqueue())
     assert (result.reason, result.attempts) == ("not_retryable", 1)
+
+
+def test_what_a_transactional_task_did_until_then_is_undone() -> None:
+    failed_in_time(done(asking.writes_and_spins.enqueue("late", 20.0)))
+    asking.writes_and_spins.enqueue("in time", 0.0)
+    run(1)
+    assert list(Group.objects.values_list("name", flat=True)) == ["in time"]
 
 
 class Left(Listener):

@@ -82,16 +82,16 @@ FAILED = {"error": "app.errors.Refused"}
             {"event": "dead_letter", "reason": EXHAUSTED} | FAILED,
         ),
         (
-            Dead(HISTORY, CANCELLED),
-            "INFO",
-            "ended in attempt 2: cancelled",
-            {"event": "dead_letter", "reason": CANCELLED},
-        ),
-        (
             Dead(HISTORY, DISCARDED),
             "INFO",
             "given up on after attempt 2: discarded (app.errors.Refused)",
             {"event": "dead_letter", "reason": DISCARDED} | FAILED,
+        ),
+        (
+            Dead(HISTORY, CANCELLED),
+            "INFO",
+            "ended in attempt 2: cancelled",
+            {"event": "dead_letter", "reason": CANCELLED},
         ),
         (
             Dead(b"damaged", EXHAUSTED),

@@ -140,10 +140,10 @@ def after_failure(
 ) -> Retry | Dead:
     """The task raised ``error``. ``attempt`` counts every claim, crashed ones included."""
     failures = attempt - crashes
-    if isinstance(error, DiscardTask):
-        return Dead(history, DISCARDED)
     if cancelled:
         return Dead(history, CANCELLED)
+    if isinstance(error, DiscardTask):
+        return Dead(history, DISCARDED)
     if not policy.retries(error):
         return Dead(history, NOT_RETRYABLE)
     if failures >= policy.max_attempts:

@@ -67,6 +67,14 @@ class Families:
         self.reclaimed = CounterMetricFamily(
             "vtasks_reclaimed", "Runs taken over from workers that vanished.", labels=of_queue
         )
+        self.parked = CounterMetricFamily(
+            "vtasks_parked",
+            "Messages put back because nobody here knows their task.",
+            labels=of_queue,
+        )
+        self.left_behind = CounterMetricFamily(
+            "vtasks_left_behind", "Runs that did not end when their time was over.", labels=of_queue
+        )
         self.cancelled = CounterMetricFamily(
             "vtasks_cancelled", "Runs in this process that were asked to end.", labels=of_queue
         )
@@ -75,14 +83,6 @@ class Families:
         )
         self.paused = GaugeMetricFamily(
             "vtasks_queue_paused", "1 while the queue is paused, else 0.", labels=of_queue
-        )
-        self.parked = CounterMetricFamily(
-            "vtasks_parked",
-            "Messages put back because nobody here knows their task.",
-            labels=of_queue,
-        )
-        self.left_behind = CounterMetricFamily(
-            "vtasks_left_behind", "Runs that did not end when their time was over.", labels=of_queue
         )
         self.depth = GaugeMetricFamily(
             "vtasks_queue_depth", "Messages ready and waiting.", labels=of_queue
@@ -177,10 +177,10 @@ def _tell_queue(families: Families, name: str, queue: QueueCell) -> None:
     families.evicted.add_metric(label, queue.evicted)
     families.stale.add_metric(label, queue.stale)
     families.reclaimed.add_metric(label, queue.reclaimed)
-    families.cancelled.add_metric(label, queue.cancelled)
-    families.given_back.add_metric(label, queue.given_back)
     families.parked.add_metric(label, queue.parked)
     families.left_behind.add_metric(label, queue.left_behind)
+    families.cancelled.add_metric(label, queue.cancelled)
+    families.given_back.add_metric(label, queue.given_back)
     for reason, count in queue.dead.items():
         families.dead.add_metric([name, reason], count)
     if queue.depth is not None:

@@ -104,28 +104,6 @@ class Logs(Listener):
         """A dead letter without a run: unreadable, expired, or its workers vanished too often."""
         _log_dead_letter(outcome, _message(claim, task))
 
-    def cancelled(self, claims: Sequence[Claim]) -> None:
-        for queue, ids in _by_queue(claims).items():
-            runtime.info(
-                "%d running messages on queue %s were cancelled (first: %s)",
-                *(len(ids), queue, ids[0]),
-                extra=_many("cancelled", queue, ids),
-            )
-
-    def cancel_asked(self, cancellation: Cancellation) -> None:
-        for queue, count in cancellation.evicted.items():
-            self.evicted(queue, count)
-
-    def queue_paused(self, queue: str, paused: bool) -> None:
-        fields = {"vtasks_event": _PAUSED[paused], "vtasks_queue": clean(queue)}
-        does = "is paused: nothing of it begins" if paused else "goes on"
-        runtime.warning("Queue %s %s", clean(queue), does, extra=fields)
-
-    def task_paused(self, task: str, paused: bool) -> None:
-        fields = {"vtasks_event": _PAUSED[paused], "vtasks_task": clean(task)}
-        does = "is paused: its messages are given back" if paused else "goes on"
-        runtime.warning("Task %s %s", clean(task), does, extra=fields)
-
     def parked(self, claim: Claim, task: str, seconds: float) -> None:
         fields, now = _message(claim, task), self._clock()
         name = clean(task)
@@ -147,6 +125,28 @@ class Logs(Listener):
             *(fields["vtasks_task"], stack),
             extra=fields | {"vtasks_event": "left_behind"},
         )
+
+    def cancelled(self, claims: Sequence[Claim]) -> None:
+        for queue, ids in _by_queue(claims).items():
+            runtime.info(
+                "%d running messages on queue %s were cancelled (first: %s)",
+                *(len(ids), queue, ids[0]),
+                extra=_many("cancelled", queue, ids),
+            )
+
+    def cancel_asked(self, cancellation: Cancellation) -> None:
+        for queue, count in cancellation.evicted.items():
+            self.evicted(queue, count)
+
+    def queue_paused(self, queue: str, paused: bool) -> None:
+        fields = {"vtasks_event": _PAUSED[paused], "vtasks_queue": clean(queue)}
+        does = "is paused: nothing of it begins" if paused else "goes on"
+        runtime.warning("Queue %s %s", clean(queue), does, extra=fields)
+
+    def task_paused(self, task: str, paused: bool) -> None:
+        fields = {"vtasks_event": _PAUSED[paused], "vtasks_task": clean(task)}
+        does = "is paused: its messages are given back" if paused else "goes on"
+        runtime.warning("Task %s %s", clean(task), does, extra=fields)
 
     def stale(self, claims: Sequence[Claim]) -> None:
         for queue, ids in _by_queue(claims).items():

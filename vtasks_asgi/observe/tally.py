@@ -123,10 +123,10 @@ class QueueCell:
     evicted: int = 0
     stale: int = 0
     reclaimed: int = 0
-    cancelled: int = 0
-    given_back: int = 0
     parked: int = 0
     left_behind: int = 0
+    cancelled: int = 0
+    given_back: int = 0
     depth: Depth | None = None
 
     def copy(self) -> "QueueCell":
@@ -139,10 +139,10 @@ class QueueCell:
             self.evicted,
             self.stale,
             self.reclaimed,
-            self.cancelled,
-            self.given_back,
             self.parked,
             self.left_behind,
+            self.cancelled,
+            self.given_back,
             self.depth,
         )
 

@@ -40,8 +40,8 @@ class Listener:
         """A call of a batch's function with ``size`` messages returned, or raised ``error``."""
 
     def given_up(self, claim: Claim, task: str, outcome: Dead) -> None:
-        """A message was dead-lettered without a run: undecodable, expired, its worker lost, or
-        cancelled when it was to wait again."""
+        """A message was dead-lettered without a run that chose so: undecodable, expired, or worker
+        lost, or cancelled when it was to wait again."""
 
     def parked(self, claim: Claim, task: str, seconds: float) -> None:
         """A message waits for so long, for nobody here knows its task; no attempt was used."""
@@ -155,13 +155,13 @@ class Events:
     finished: Callable[[Claim, str, Outcome, float], None]
     batch_ended: Callable[[str, str, int, float, BaseException | None], None]
     given_up: Callable[[Claim, str, Dead], None]
+    parked: Callable[[Claim, str, float], None]
+    left_behind: Callable[[Claim, str, str], None]
     cancelled: Callable[[Sequence[Claim]], None]
     cancel_asked: Callable[[Cancellation], None]
     given_back: Callable[[str, str, int], None]
     queue_paused: Callable[[str, bool], None]
     task_paused: Callable[[str, bool], None]
-    parked: Callable[[Claim, str, float], None]
-    left_behind: Callable[[Claim, str, str], None]
     stale: Callable[[Sequence[Claim]], None]
     reclaimed: Callable[[str, Sequence[Claim]], None]
     evicted: Callable[[str, int], None]

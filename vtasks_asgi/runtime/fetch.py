@@ -1,6 +1,7 @@
 """Claims exactly as many messages as there are free slots, and starts them."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from itertools import chain
 
@@ -60,18 +61,19 @@ class Fetcher:
             await self._settler.wait_room()
             await self._suspects.wait_clear()
             await self.slots.wait_free()
-            found, next_due = await self._round()
+            found, due_at = await self._round()
             if not found:
-                timeout = self._poll
-                if next_due is not None:
-                    timeout = min(timeout, next_due)
+                timeout = max(0.0, min(self._poll, due_at - self._clock.monotonic()))
                 await self._store.wait(self.queues, timeout)
             elif self._traffic.flows:
                 await asyncio.sleep(POLITE_PAUSE)
 
-    async def _round(self) -> tuple[int, float | None]:
-        """Ask each queue once, the first one next time last; how many, and when more is due."""
-        found, next_due = 0, None
+    async def _round(self) -> tuple[int, float]:
+        """Ask each queue once, the first one next time last; how many, and when more is due.
+
+        That is a moment, not a time from now: asking the other queues takes a while too.
+        """
+        found, due_at = 0, math.inf
         self.queues.append(self.queues.pop(0))
         for queue in self.queues:
             if (limit := self.slots.free) < 1:
@@ -86,9 +88,8 @@ class Fetcher:
                 self.slots.promise(0)
             found += len(claimed.claims)
             if claimed.next_due is not None:
-                due = claimed.next_due
-                next_due = due if next_due is None else min(due, next_due)
-        return found, next_due
+                due_at = min(due_at, self.last_round[queue] + claimed.next_due)
+        return found, due_at
 
     async def _start(self, claims: Sequence[Claim]) -> None:
         suspected = [claim for claim in claims if claim.crashes >= SUSPECTED_AFTER]

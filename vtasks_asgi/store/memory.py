@@ -226,6 +226,7 @@ class MemoryStore(MemoryControl):
             entry.expires_at = now + outcome.ttl
             self._finish(entry, now)
         else:
+            self._let_key_go(entry, now)
             del self._entries[record.id]
 
 

@@ -83,7 +83,7 @@ class MemoryControl(MemoryInspector):
         self._finish(entry, now)
 
     def _finish(self, entry: Entry, now: float) -> None:
-        """It comes after all that has ended before, and its key is free unless it is kept."""
+        """It comes after all that has ended before."""
         self._let_key_go(entry, now)
         entry.record.finished_at, entry.seq, entry.since = now, next(self._seqs), now
         entry.cancelled = False

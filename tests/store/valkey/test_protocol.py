@@ -47,10 +47,15 @@ async def test_every_key_there_is_stands_in_the_document(valkey: Valkey) -> None
         await settle(it, await take_one(it), Done(b"h", b"v", 60.0))
         await settle(it, await take_one(it), Retry(b"h", 0.0))
         await bury(it)
-        await take(it, 1)
+        [running] = await take(it, 1)
+        running.note = b"a note"
+        await it.save(running)
+        await it.cancel([running.id])
         await push(it)
         await it.push_tick("nightly", 5.0, unique)
         await it.claim("empty", 1, worker="w", lease=1.0)
+        await it.pause("empty")
+        await it.pause_task("app.task")
         valkey.ask("HSET", "vt:{*}:intents", "left", "behind")
     documented = set(re.findall(r"^\| `([^`]+)` \| (\w[\w ]*) \|", DOCUMENT, re.MULTILINE))
     types = {"zset": "sorted set"}

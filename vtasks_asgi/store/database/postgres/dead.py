@@ -30,8 +30,8 @@ def burial(reason: str, which: str) -> str:
     buried AS (
         INSERT INTO vtasks_deadletter (uid, queue, priority, attempt, crashes, body, history,
             reason, finished_at, unique_key, note)
-        SELECT uid, queue, priority, attempt, crashes, body, history, '{reason}', t.now, unique_key,
-            note
+        SELECT uid, queue, priority, attempt, crashes, body, history, '{reason}', t.now,
+            unique_key, note
         FROM gone, t ORDER BY n
         ON CONFLICT (uid) DO UPDATE SET history = excluded.history, reason = excluded.reason,
             finished_at = excluded.finished_at, note = excluded.note),

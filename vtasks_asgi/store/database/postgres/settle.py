@@ -91,6 +91,10 @@ FROM unnest($1::int8[], $2::text[], $3::bytea[], $4::float8[], $5::int8[])
 WHERE m.seq = s.seq AND m.token = s.token RETURNING s.n
 """
 
+_SAVE = """
+UPDATE vtasks_message SET note = $1::bytea WHERE seq = $2::int8 AND token = $3 RETURNING 1
+"""
+
 # Of those that have just been put back: whoever cancels one has to wait for its row meanwhile.
 _CANCELLED = dead.burial(
     CANCELLED,
@@ -99,10 +103,6 @@ _CANCELLED = dead.burial(
     WHERE m.seq = s.seq AND m.state <> 2 AND m.cancelled_at IS NOT NULL
     """,
 )
-
-_SAVE = """
-UPDATE vtasks_message SET note = $1::bytea WHERE seq = $2::int8 AND token = $3 RETURNING 1
-"""
 
 
 def save(claim: Claim) -> Plan[bool]:

@@ -48,4 +48,4 @@ for i = 2, #ARGV do
   answers[i - 1] = cancel(ARGV[i])
   some = some or answers[i - 1] == 'cancelled'
 end
-return {answers, some and evict(DEAD, tonumber(ARGV[1]), {T, F, H, KEYS[13]}) or 0}
+return {answers, some and evict(DEAD, T, F, H, KEYS[13], tonumber(ARGV[1])) or 0}

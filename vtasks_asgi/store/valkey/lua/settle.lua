@@ -144,7 +144,7 @@ end
 local evicted = 0
 if #buried > 0 then
   redis.call('ZADD', DEAD, unpack(buried))
-  evicted = evict(DEAD, CAP, {T, F, H, N})
+  evicted = evict(DEAD, T, F, H, N, CAP)
 end
 if wake and redis.call('DEL', IDLE) == 1 then redis.call('PUBLISH', IDLE, '') end
 return {lost, evicted, cancelled}
