@@ -63,7 +63,8 @@ class Idle:
         told: Any = {"config": config, "events": events, "clock": clock}
         pauses = Pauses(store, self.settler, events=events, clock=clock)
         self.fetcher = Fetcher(store, queues, *hands, pauses=pauses, **told)
-        self.services = services({"fetch": self.fetcher.run, "settle": self.settler.run}, events)
+        running = {"fetch": self.fetcher.run, "settle": self.settler.run, "pauses": pauses.run}
+        self.services = services(running, events)
 
     async def _note(self, claim: Claim) -> Outcome:
         self.began[claim.id] = LoopClock().now()
