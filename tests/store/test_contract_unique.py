@@ -204,6 +204,16 @@ async def test_a_key_stays_free_though_its_last_holders_id_is_pushed_anew(store:
     assert (await push_one(store)).stored
 
 
+async def test_so_it_does_after_a_purge(store: FullStore) -> None:
+    first = unique()
+    await push_one(store, first)
+    assert await store.purge(QUEUE, State.READY) == 1
+    assert await push_one(store, Message(first.id, QUEUE, b"anew")) == Receipt(first.id)
+    assert (await push_one(store)).stored
+    await store.prune(100)
+    assert not (await push_one(store)).stored
+
+
 async def test_a_tick_whose_key_is_held_is_recorded_and_skipped(store: FullStore) -> None:
     first, second = unique(), unique()
     assert await store.push_tick("nightly", 1.0, first) is Ticked.FIRED

@@ -5,8 +5,7 @@ thread, to the same store through ``push_sync``, which joins the caller's transa
 its commit; without a runtime, to a store of this process that opens nothing it does not need.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -20,10 +19,10 @@ from vtasks_asgi import lanes, propagation, registry, results, signals, uniquene
 from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
 from vtasks_asgi.backends.cancelling import Cancelling
-from vtasks_asgi.conf import options
+from vtasks_asgi.backends.routing import Routing
 from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
-from vtasks_asgi.core.message import DEFAULT_QUEUE, Message, new_id
+from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.joint import Joint
@@ -35,9 +34,6 @@ from vtasks_asgi.tasks import VTask
 
 #: Seconds a result is kept unless ``OPTIONS["RESULT_TTL"]`` or the task says otherwise.
 DEFAULT_RESULT_TTL = 3600.0
-
-#: Task objects whose routing a backend remembers to have checked.
-MOST_SOUND = 256
 
 type Item = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
 
@@ -56,15 +52,13 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
     option_names: frozenset[str] = frozenset({"RESULT_TTL", "MAX_PAYLOAD"})
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
-        self._queues: set[str] | None = None
-        self._sound: dict[int, AnyTask] = {}
-        self._sound_for: object = None
+        self.routing = Routing(alias)
         super().__init__(alias, dict(params))
         # Nothing raises here: importing any task makes a backend, also for "manage.py check",
         # which is where problems belong. Whoever uses the backend is told as well.
         self._wrong: list[str] = []
         if "QUEUES" not in params:
-            self._queues = None
+            self.routing.have(None)
         self.result_ttl = float(self._number("RESULT_TTL", DEFAULT_RESULT_TTL, least=0))
         self.max_payload = int(self._number("MAX_PAYLOAD", MAX_ENCODED, least=1024))
         self._clock: Clock = SystemClock()
@@ -78,43 +72,11 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
     @property
     def queues(self) -> set[str]:
         """The queues there are: ``TASKS[alias]["QUEUES"]``, or those of the settings."""
-        if self._queues is not None:
-            return self._queues
-        with suppress(ConfigurationError):
-            return set(options().queues)
-        return {DEFAULT_QUEUE}
+        return self.routing.queues
 
     @queues.setter
     def queues(self, queues: set[str]) -> None:
-        self._queues = queues
-        self._sound.clear()
-
-    def _require_sound(self, task: AnyTask) -> None:
-        """Check where it goes; once for each task object, for as long as the settings stay.
-
-        Raises:
-            InvalidTask: naming what is wrong.
-        """
-        settings = validate.settings_in_force()
-        if settings is not self._sound_for or len(self._sound) > MOST_SOUND:
-            self._sound.clear()
-            self._sound_for = settings
-        if self._sound.get(id(task)) is not task:
-            validate.check_routing(task, self.queues, self.alias)
-            validate.check_batch(task)
-            if settings is not None:
-                self._sound[id(task)] = task  # kept, so that no other task can have its id
-
-    @contextmanager
-    def also(self, queue: str) -> Iterator[None]:
-        """Let this queue be one of them for the duration of the body."""
-        kept, queues = self._queues, self.queues
-        self.queues = queues and queues | {queue}
-        try:
-            yield
-        finally:
-            self._queues = kept
-            self._sound.clear()
+        self.routing.have(queues)
 
     def make_store(self) -> FullStore:
         """A new store of this backend's kind, not opened yet.
@@ -237,7 +199,7 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         if "queue_name" in kwargs and "queue_name" not in validate.parameters(task.func):
             kwargs = dict(kwargs)
             task = task.using(queue_name=kwargs.pop("queue_name"))
-        self._require_sound(task)
+        self.routing.require_sound(task)
         id, name, run_at = new_id(now), task.module_path, results.epoch(task.run_after)
         expires = getattr(task, "expires", None)
         call = Call(

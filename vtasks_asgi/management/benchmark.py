@@ -79,7 +79,7 @@ async def measure(backend: VTasksBackend, plan: Plan) -> Times:
 
     The tasks are registered here, so no other process knows them.
     """
-    with backend.also(QUEUE):
+    with backend.routing.also(QUEUE):
         measured = task(backend=backend.alias, queue_name=QUEUE)(TASK_TYPES[plan.task_type])
         try:
             enqueue = await _enqueue(backend, plan, measured)

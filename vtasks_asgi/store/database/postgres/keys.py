@@ -30,7 +30,8 @@ WITH {NOW}
 SELECT k.queue, k.key, k.uid FROM unnest($1::text[], $2::text[]) AS w(queue, key), t,
     vtasks_uniquekey AS k
 WHERE k.queue = w.queue AND k.key = w.key
-  AND (k.until > t.now OR EXISTS (SELECT 1 FROM vtasks_message AS m WHERE m.uid = k.uid))
+  AND (k.until > t.now OR EXISTS (
+    SELECT 1 FROM vtasks_message AS m WHERE m.uid = k.uid AND m.unique_key = k.key))
 """
 
 # Only for messages that are there by now: one that another process has just pushed takes nothing.
@@ -68,7 +69,10 @@ freed AS (
     WHERE k.queue = locked.queue AND k.key = locked.key)
 """
 
-_UNHELD = "k.until <= t.now AND NOT EXISTS (SELECT 1 FROM vtasks_message AS m WHERE m.uid = k.uid)"
+_UNHELD = """
+k.until <= t.now AND NOT EXISTS (
+    SELECT 1 FROM vtasks_message AS m WHERE m.uid = k.uid AND m.unique_key = k.key)
+"""
 
 _LOCK_UNHELD = f"""
 WITH {NOW}

@@ -10,7 +10,8 @@ from vtasks_asgi.store.base import Claim
 
 _HELD = """
 SELECT uid FROM vtasks_uniquekey WHERE queue = ?1 AND key = ?2 AND uid <> ?3
-  AND (until > ?4 OR EXISTS (SELECT 1 FROM vtasks_message AS m WHERE m.uid = vtasks_uniquekey.uid))
+  AND (until > ?4 OR EXISTS (
+    SELECT 1 FROM vtasks_message AS m WHERE m.uid = vtasks_uniquekey.uid AND m.unique_key = ?2))
 """
 
 _TAKE = """
@@ -30,7 +31,8 @@ _RELEASE = "DELETE FROM vtasks_uniquekey WHERE queue = ? AND key = ? AND uid = ?
 _SWEEP = """
 DELETE FROM vtasks_uniquekey WHERE (queue, key) IN (
     SELECT k.queue, k.key FROM vtasks_uniquekey AS k WHERE k.until <= ?
-    AND NOT EXISTS (SELECT 1 FROM vtasks_message AS m WHERE m.uid = k.uid) LIMIT ?)
+    AND NOT EXISTS (SELECT 1 FROM vtasks_message AS m WHERE m.uid = k.uid AND m.unique_key = k.key)
+    LIMIT ?)
 """
 
 

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Deletes results past their time, and some unique keys that nobody holds.
--- KEYS: done t f h u dead n
+-- KEYS: done t f h u dead n m
 -- ARGV: limit, cursor of the search for keys
 -- Returns: how many results there were, and the next cursor
 -- Invariant: only what nobody can see any more is deleted.
@@ -20,7 +20,7 @@ if limit > 0 and redis.call('EXISTS', U) == 1 then
   cursor = found[1]
   for i = 1, #found[2], 2 do
     local key = found[2][i]
-    if not key_holder(U, T, DEAD, DONE, key, now) then redis.call('HDEL', U, key) end
+    if not key_holder(U, T, KEYS[8], DEAD, DONE, key, now) then redis.call('HDEL', U, key) end
   end
 end
 return {#ids, cursor}

@@ -79,7 +79,7 @@ for i = 1, n do
     if key ~= '' and not known[i] then
       if taken[key] then flush() end -- the holder is of this call
       taken[key] = true
-      holder = take_key(U, T, DEAD, DONE, key, id, now, keep)
+      holder = take_key(U, T, M, DEAD, DONE, key, id, now, keep)
       if holder and wait then
         merged = merge(holder, key, body, wait, longest)
         if not merged then

@@ -20,7 +20,7 @@ for _, id in ipairs(ARGV) do
       score = struct.unpack('>d', fields, 9)
       unique = string.sub(fields, 28 + struct.unpack('>H', fields, 26))
     end
-    local holder = unique ~= '' and take_key(U, T, DEAD, DONE, unique, id, now, 0)
+    local holder = unique ~= '' and take_key(U, T, M, DEAD, DONE, unique, id, now, 0)
     if not holder then
       local body = redis.call('HGET', T, id) or ''
       local band = math.floor(sound_place(score, SEQ) / 2 ^ 45) * 2 ^ 45
