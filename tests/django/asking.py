@@ -218,8 +218,9 @@ async def aresumes(context: VTaskContext, pages: int = 3) -> list[Any]:
 
 @task(takes_context=True, max_attempts=1)
 def notes_then_waits(context: VTaskContext, value: Any) -> str:
-    context.progress(1, 2, "half")
+    # First, so that it is written when save returns: progress before it might be written alone.
     sample.SEEN.append(context.save(value))
+    context.progress(1, 2, "half")
     sample.MEETING.arrived.release()
     sample.MEETING.go.wait(20.0)
     return "went"

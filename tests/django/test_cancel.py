@@ -1,6 +1,7 @@
 """Cancelling tasks: before they begin, while they run, between attempts, and in transactions."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -18,7 +19,7 @@ from tests.django.everywhere import each_backend
 from tests.django.helpers import SYNC_AND_ASYNC, AnyResult, Ear, embedded, stored, working
 from vtasks_asgi import VTaskContext, task, timeouts
 from vtasks_asgi.core.outcome import CANCELLED, Dead
-from vtasks_asgi.exceptions import DiscardTask, TaskCancelled, TaskTimeout
+from vtasks_asgi.exceptions import DiscardTask, TaskCancelled, TaskFailed, TaskTimeout
 from vtasks_asgi.runtime import leases
 from vtasks_asgi.runtime.events import hub
 from vtasks_asgi.store.base import Claim
@@ -32,6 +33,20 @@ def waits_and_fails() -> None:
     sample.MEETING.arrived.release()
     sample.MEETING.go.wait(20.0)
     raise KeyError("after all")
+
+
+@task(takes_context=True)
+def watches(context: VTaskContext) -> str:
+    sample.MEETING.arrived.release()
+    while not context.cancelled:
+        time.sleep(0.01)
+    return "noticed"
+
+
+@task(timeout=60)
+async def limited() -> None:
+    sample.MEETING.arrived.release()
+    await asyncio.Event().wait()
 
 
 @task
@@ -49,20 +64,6 @@ def waits_and_discards() -> None:
     sample.MEETING.arrived.release()
     sample.MEETING.go.wait(20.0)
     raise DiscardTask
-
-
-@task(takes_context=True)
-def looks(context: VTaskContext) -> list[bool]:
-    before = context.cancelled
-    sample.MEETING.arrived.release()
-    sample.MEETING.go.wait(20.0)
-    return [before, context.cancelled]
-
-
-@task(timeout=60.0)
-async def has_time() -> None:
-    sample.MEETING.arrived.release()
-    await asyncio.Event().wait()
 
 
 @task(timeout=1.0)
@@ -175,6 +176,26 @@ def test_a_coroutine_that_runs_is_cancelled(heard: Heard, kind: str) -> None:
     assert errors(finished[0]) == [TaskCancelled]
 
 
+@SYNC_AND_ASYNC
+def test_a_result_cancels_its_task(kind: str) -> None:
+    result = sample.note.enqueue("x")
+    assert (async_to_sync(result.acancel)() if kind else result.cancel()) is Cancel.CANCELLED
+    result.refresh()
+    assert (result.status, result.reason) == (TaskResultStatus.FAILED, CANCELLED)
+    with pytest.raises(TaskFailed, match="was given up on: cancelled"):
+        result.wait(20.0)
+
+
+def test_what_runs_in_a_thread_sees_it_and_may_end() -> None:
+    with working() as worker:
+        result = watches.enqueue()
+        assert sample.MEETING.arrived.acquire(timeout=20.0)
+        assert result.cancel() is Cancel.ASKED
+        worker.ear.wait(1)
+    result.refresh()
+    assert (result.status, result.return_value) == (TaskResultStatus.SUCCESSFUL, "noticed")
+
+
 def test_what_runs_in_a_thread_goes_on(heard: Heard) -> None:
     with working() as worker:
         result = sample.waits_in_thread.enqueue()
@@ -187,31 +208,10 @@ def test_what_runs_in_a_thread_goes_on(heard: Heard) -> None:
     assert (result.status, result.return_value) == (TaskResultStatus.SUCCESSFUL, "went")
 
 
-def test_what_runs_in_a_thread_may_look(heard: Heard) -> None:
-    with working() as worker:
-        result = looks.enqueue()
-        assert sample.MEETING.arrived.acquire(timeout=20.0)
-        assert result.cancel() is Cancel.ASKED
-        heard.wait_cancelled(result.id)
-        sample.MEETING.go.set()
-        worker.ear.wait(1)
-    result.refresh()
-    assert result.return_value == [False, True]
-
-
-@SYNC_AND_ASYNC
-def test_results_cancel_themselves(kind: str) -> None:
-    result = sample.note.enqueue("cancelled")
-    found = async_to_sync(result.acancel)() if kind else result.cancel()
-    assert found is Cancel.CANCELLED
-    assert errors(result) == [TaskCancelled]
-    assert (result.status, result.reason) == (TaskResultStatus.FAILED, CANCELLED)
-
-
 @pytest.mark.parametrize("metadata", [{}, {"surrounded": True}])
 def test_a_coroutine_with_a_time_limit_is_cancelled(metadata: dict[str, Any]) -> None:
     with working() as worker:
-        result = has_time.using(metadata=metadata).enqueue()
+        result = limited.using(metadata=metadata).enqueue()
         assert sample.MEETING.arrived.acquire(timeout=20.0)
         cancel(result)
         worker.ear.wait(1)

@@ -9,6 +9,7 @@ from django.tasks import TaskContext
 from tests.django import asking, sample
 from tests.django.conftest import Change
 from tests.django.helpers import SYNC_AND_ASYNC, AnyResult, done, run, working
+from tests.processes import wait_for
 from vtasks_asgi import VTaskContext, notes
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.core.note import Progress, decode_note, load_saved
@@ -22,6 +23,12 @@ from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 def stored() -> Any:
     """The checkpoint of the one message there is."""
     return load_saved(decode_note(bytes(Message.objects.get().note or b"")))
+
+
+def told(result: AnyResult) -> Progress | None:
+    """The progress of this moment."""
+    result.refresh()
+    return result.progress
 
 
 def test_it_is_djangos_and_more() -> None:
@@ -76,9 +83,8 @@ class TestNotes:
         result = asking.notes_then_waits.enqueue({"page": 7})
         with working():
             assert sample.MEETING.arrived.acquire(timeout=20.0)
-            result.refresh()
-            assert result.progress == Progress(1, 2, "half")
             assert stored() == {"page": 7}
+            assert wait_for(lambda: told(result), "progress") == Progress(1, 2, "half")
             sample.MEETING.go.set()
         assert sample.SEEN == [True]
         result.refresh()

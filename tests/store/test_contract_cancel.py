@@ -80,19 +80,6 @@ async def test_a_note_is_kept_and_comes_back_with_a_requeue(store: FullStore) ->
     assert (await take_one(store)).note == b"page 7"
 
 
-@pytest.mark.parametrize(("outcome", "attempt", "history"), AGAIN)
-async def test_what_runs_keeps_the_note_of_its_outcome(
-    store: FullStore, outcome: Outcome, attempt: int, history: bytes | None
-) -> None:
-    claim = await pushed_and_taken(store)
-    await store.cancel([claim.id])
-    claim.note = b"page 8"
-    await settle(store, claim, outcome)
-    found = await record(store, claim.id)
-    assert (found.reason, found.note) == (CANCELLED, b"page 8")
-    assert (found.attempt, found.history) == (attempt, history)
-
-
 async def test_what_has_been_tried_keeps_its_history(engine: Engine, store: FullStore) -> None:
     claim = await pushed_and_taken(store)
     await engine.advance(LEASE + 1)
@@ -101,6 +88,17 @@ async def test_what_has_been_tried_keeps_its_history(engine: Engine, store: Full
     assert await cancel_one(store, claim.id) is Cancel.CANCELLED
     found = await record(store, claim.id)
     assert (found.attempt, found.crashes, found.history) == (1, 1, b"tried")
+
+
+async def test_what_it_has_noted_stays_with_it(store: FullStore) -> None:
+    claim, other = await pushed_and_taken(store), await pushed_and_taken(store, "other")
+    claim.note = other.note = b"note"
+    await settle(store, claim, Retry(b"tried", 60.0))
+    await store.cancel([claim.id, other.id])
+    await settle(store, other, Release())
+    for id in (claim.id, other.id):
+        found = await record(store, id)
+        assert (found.state, found.note) == (State.DEAD, b"note")
 
 
 async def test_neighbours_stay_as_they_are(store: FullStore) -> None:
