@@ -60,7 +60,7 @@ class BatchInvoker(Invoker):
     async def _batch(self, batch: Batch, claims: Sequence[Claim], hand: Hand) -> Outcome:
         runs, slices, started_at = {}, Slices(), self._now()
         for claim in claims:
-            run = self._prepare(claim, started_at)
+            run = self._admission.admit(claim, started_at)
             if isinstance(run, Run):
                 runs[claim.id] = run
             else:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.tasks.exceptions import TaskResultDoesNotExist
 
-from vtasks_asgi import lanes, registry, results
+from vtasks_asgi import lanes, propagation, registry, results
 from vtasks_asgi.batches import BatchInvoker
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.batch import Batch
@@ -84,6 +84,7 @@ class Inline:
             max_result=backend.max_payload,
             joint=backend.joint(None),
             now=now,
+            hook=propagation.hook(),
         )
 
     async def run(self, claim: Claim) -> Ran:

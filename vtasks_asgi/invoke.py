@@ -2,8 +2,6 @@
 
 import asyncio
 import contextvars
-import random
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
@@ -13,18 +11,16 @@ from typing import Any
 from django.tasks.signals import task_finished, task_started
 
 from vtasks_asgi import lanes, propagation, registry, signals, timeouts, tracing
+from vtasks_asgi.admission import Admission
 from vtasks_asgi.context import VTaskContext
 from vtasks_asgi.core import outcome as outcomes
-from vtasks_asgi.core import retry
-from vtasks_asgi.core.envelope import Call, check_json, decode, pack, task_of
+from vtasks_asgi.core.envelope import check_json, pack, task_of
 from vtasks_asgi.core.errors import (
-    MessageUndecodable,
     ResultUnserialisable,
     TaskCancelled,
     TaskTimeout,
-    WorkerLost,
 )
-from vtasks_asgi.core.outcome import Attempt, Dead, Done, Outcome, Release, Retry, dump_history
+from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry, dump_history
 from vtasks_asgi.crew import Crew
 from vtasks_asgi.joint import Joint, Undone
 from vtasks_asgi.notes import Notes, Write
@@ -33,9 +29,6 @@ from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.supervise import asked_to_end
 from vtasks_asgi.store.base import Claim, State
 from vtasks_asgi.verdict import verdict
-
-#: Seconds a message of an unknown task waits: as long as it has waited already, within these.
-UNKNOWN_PAUSE = (10.0, 24 * 3600.0)
 
 
 class Invoker:
@@ -69,17 +62,16 @@ class Invoker:
         save: Write | None = None,
         hook: propagation.Hook | None = None,
     ) -> None:
-        self._alias = alias
         self._sender = sender
-        self._worker = worker
         self._events = events
         self._result_ttl = result_ttl
-        self._max_rescues = max_rescues
         self._max_result = max_result
         self._joint = joint or Joint(None)
         self._now = now
         self._save = save
         self._hook = hook
+        self._admission = Admission(alias, worker, events, max_rescues=max_rescues, now=now)
+        self.rescue = self._admission.rescue
         self._lanes = lanes.Lanes()
         self._crew = Crew()
 
@@ -106,13 +98,13 @@ class Invoker:
         return result
 
     async def _invoke(self, claim: Claim) -> Outcome:
-        run = self._prepare(claim, self._now())
+        run = self._admission.admit(claim, self._now())
         if not isinstance(run, Run):
             return run
         self._events.started(claim, run.known.name, run.waited)
         outcome: Outcome = Release()  # what the runtime makes of a run it cancels
         try:
-            if run.call.meta or self._hook is not None or tracing.MODULE in sys.modules:
+            if run.call.meta or self._hook is not None or tracing.in_use():
                 outcome = await self._surrounded(run)
             else:
                 outcome = await self._attempt(run)
@@ -121,59 +113,10 @@ class Invoker:
                 self._finished(run, outcome)
         return outcome
 
-    def _prepare(self, claim: Claim, started_at: float) -> Run | Dead | Release:
-        """The run this claim begins, or its outcome if it cannot be run."""
-        attempts = outcomes.load_history(claim.history) if claim.history else []
-        try:
-            call = decode(claim.body)
-        except MessageUndecodable as error:
-            attempts.append(Attempt(self._worker, started_at))
-            blame(attempts[-1], error)
-            return self._give_up(claim, "", Dead(dump_history(attempts), outcomes.UNDECODABLE))
-        if call.expires_at is not None and started_at >= call.expires_at:
-            expired = Dead(dump_history(attempts), outcomes.EXPIRED)
-            return self._give_up(claim, call.task, expired)
-        known = registry.find(call.task)
-        if known is None:
-            return self._park(claim, call, started_at)
-        attempts.append(Attempt(self._worker, started_at))
-        return Run(claim, call, known, attempts, self._alias)
-
     def interruptible(self, claim: Claim) -> bool:
         """Is it a coroutine? What runs in a thread has to look at ``context.cancelled`` itself."""
         known = registry.find(task_of(claim.body))
         return known is not None and known.is_async
-
-    # -- instead of a run
-
-    def rescue(self, claim: Claim) -> Outcome:
-        """The outcome of a claim taken over from a worker that vanished."""
-        attempts = outcomes.load_history(claim.history)
-        lost = Attempt(claim.lost_worker or "unknown", claim.lost_at or self._now())
-        blame(lost, WorkerLost("the worker vanished, or its lease ran out"))
-        attempts.append(lost)
-        name = task_of(claim.body)
-        own = known.task.max_rescues if (known := registry.find(name)) else None
-        rescues = self._max_rescues if own is None else own
-        history = dump_history(attempts)
-        outcome = retry.after_crash(
-            rescues,
-            crashes=claim.crashes,
-            history=history,
-            random=random.random,
-            cancelled=claim.cancelled,
-        )
-        return self._give_up(claim, name, outcome) if isinstance(outcome, Dead) else outcome
-
-    def _give_up(self, claim: Claim, name: str, outcome: Dead) -> Dead:
-        self._events.given_up(claim, name, outcome)
-        return outcome
-
-    def _park(self, claim: Claim, call: Call, now: float) -> Release:
-        shortest, longest = UNKNOWN_PAUSE
-        pause = min(max(now - call.enqueued_at, shortest), longest)
-        self._events.parked(claim, call.task, pause)
-        return Release(pause)
 
     # -- a run
 
@@ -215,8 +158,14 @@ class Invoker:
     def _arguments(self, run: Run) -> list[Any]:
         if not run.known.task.takes_context:
             return run.call.args
-        loop, size = asyncio.get_running_loop(), self._max_result
-        begin_notes = partial(Notes, run.claim, self._save, max_size=size, loop=loop)
+        begin_notes = partial(
+            Notes,
+            run.claim,
+            self._save,
+            max_size=self._max_result,
+            loop=asyncio.get_running_loop(),
+            joint=run.known.task.transactional,
+        )
         return [VTaskContext(run, begin_notes), *run.call.args]
 
     async def _elsewhere(self, run: Run, work: Callable[[], Any]) -> Done:
@@ -236,7 +185,13 @@ class Invoker:
         return done
 
     def _jointly(self, run: Run, work: Callable[[], Any]) -> Callable[[], Done]:
-        return partial(self._joint.run, run.claim, lambda: self._success(run, work()))
+        def attempt() -> Done:
+            done = self._success(run, work())
+            if run.notes is not None:
+                run.notes.include()
+            return done
+
+        return partial(self._joint.run, run.claim, attempt)
 
     def _late(self, run: Run, error: TaskTimeout, stack: str) -> Coroutine[Any, Any, Outcome]:
         return self._in_lane(self._left_behind(run, error, stack))
@@ -269,7 +224,7 @@ class Invoker:
 
     def _finished(self, run: Run, outcome: Outcome) -> None:
         if run.notes is not None:
-            run.notes.close()
+            run.notes.close(succeeded=isinstance(outcome, Done))
         seconds = self._now() - run.attempts[-1].started_at
         self._events.finished(run.claim, run.known.name, outcome, seconds)
 

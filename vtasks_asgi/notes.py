@@ -1,7 +1,8 @@
 """What a running task notes: progress for onlookers, and a checkpoint for its next attempt.
 
 Each change is in the claim at once, and so in whatever is settled; in between it is written at most
-twice a second. A crash therefore loses at most the last half second of notes.
+twice a second. A crash therefore loses at most the last half second of notes. Those of a
+transactional task are part of its transaction: written with its end, and undone with its effects.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ class Notes:
     Args:
         write: None to have them written with the outcome only.
         max_size: bytes a checkpoint may take, encoded.
+        joint: they count only if the task succeeds, see ``include``.
     """
 
     def __init__(
@@ -42,9 +44,12 @@ class Notes:
         *,
         max_size: int,
         loop: asyncio.AbstractEventLoop,
+        joint: bool = False,
     ) -> None:
         self._claim = claim
-        self._store = write
+        self._before = claim.note
+        self._joint = joint
+        self._store = None if joint else write
         self._max_size = max_size
         self._loop = loop
         self._note = decode_note(claim.note)
@@ -97,15 +102,21 @@ class Notes:
                 done.acquire(timeout=PATIENCE)
         return self.held
 
-    def close(self) -> None:
+    def include(self) -> None:
+        """The task has succeeded: its transaction is about to be settled."""
+        self._claim.note = encode_note(self._note)
+
+    def close(self, *, succeeded: bool) -> None:
         """The run is over: what is not written yet is settled with its outcome."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._joint and not succeeded:
+            self._claim.note = self._before
 
     def _changed(self) -> None:
-        if not self._closed:
-            self._claim.note = encode_note(self._note)
+        if not (self._closed or self._joint):
+            self.include()
 
     # -- on the loop
 

@@ -5,7 +5,6 @@ variables of ``VTASKS_PROPAGATE``; ``trace``, OpenTelemetry's headers. A worker 
 that its own settings name and no others: nothing is imported because a message names it.
 """
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
@@ -33,7 +32,7 @@ def outgoing(task: Any, name: str, queue: str, id: str) -> dict[str, Any]:
     """
     meta: dict[str, Any] = {}
     data = getattr(task, "metadata", None)
-    if data is None and not variables() and tracing.MODULE not in sys.modules:
+    if data is None and not variables() and not tracing.in_use():
         return meta
     if data:
         meta["data"] = data

@@ -70,5 +70,5 @@ def discover() -> None:
 
 def problems() -> Iterator[str]:
     """What is wrong with the tasks known so far that shows only once everything is imported."""
-    for known in _tasks.values():
+    for known in list(_tasks.values()):  # looking may import more
         yield from task_options.unknown_kinds(known.task)

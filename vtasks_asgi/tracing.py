@@ -15,6 +15,11 @@ _LIBRARY = "vtasks_asgi"
 MODULE = "opentelemetry.trace"
 
 
+def in_use() -> bool:
+    """Does anybody trace?"""
+    return MODULE in sys.modules and tracer() is not None
+
+
 def tracer() -> Any | None:
     """The tracer to use, None where nobody traces."""
     trace = sys.modules.get(MODULE)
@@ -23,7 +28,13 @@ def tracer() -> Any | None:
     provider = trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider):
         return None
-    return provider.get_tracer(_LIBRARY)
+    if _made[0] is not provider:
+        _made[:] = provider, provider.get_tracer(_LIBRARY)
+    return _made[1]
+
+
+#: The last provider seen, and our tracer of it.
+_made: list[Any] = [None, None]
 
 
 def sent(tracer: Any, *, task: str, queue: str, id: str) -> dict[str, str]:

@@ -243,6 +243,18 @@ def notes_often(context: VTaskContext, times: int) -> int:
     return times
 
 
+@task(takes_context=True, max_attempts=2, backoff=AT_ONCE, transactional=True)
+def notes_together(context: VTaskContext, fail: bool) -> Any:
+    """Writes a row for each page, and says so."""
+    page = context.load(0)
+    sample.write(f"page {page}")
+    context.progress(page + 1)
+    sample.SEEN.append(context.save(page + 1))
+    if fail and context.attempt == 1:
+        raise ValueError("after the page was written")
+    return context.load()
+
+
 @task(takes_context=True, max_attempts=1)
 def saves(context: VTaskContext, kind: str) -> None:
     values: dict[str, Any] = {"object": object(), "nan": float("nan"), "huge": "x" * 20_000_000}

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.tasks import TaskContext
 
 from tests.django import asking, sample
@@ -121,6 +122,18 @@ class TestNotes:
         began = time.monotonic()
         run(1)
         assert 1 <= len(written) <= 2 + (time.monotonic() - began) / notes.PAUSE
+
+    @pytest.mark.parametrize("fail", [False, True])
+    def test_of_a_transactional_task_are_part_of_its_transaction(self, fail: bool) -> None:
+        """Else a checkpoint could tell of rows that were rolled back."""
+        result = asking.notes_together.enqueue(fail)
+        began = time.monotonic()
+        run(2 if fail else 1)
+        assert time.monotonic() - began < notes.PATIENCE, "it waits for no lock of its own"
+        result.refresh()
+        assert (result.return_value, result.progress) == (1, Progress(1))
+        assert list(Group.objects.values_list("name", flat=True)) == ["page 0"]
+        assert set(sample.SEEN) == {True}
 
     def test_a_lost_lease_is_told_and_writes_nothing(self) -> None:
         asking.notes_then_waits.enqueue("first")

@@ -186,6 +186,11 @@ class TestHook:
         assert HELD[1:] == [("raised", "CancelledError"), "exit"]
         assert Message.objects.get().attempt == 0
 
+    def test_is_there_in_tests_as_well(self, hook: Change, change: Change) -> None:
+        hook("around")
+        change(TASKS={"default": {"BACKEND": "vtasks_asgi.backends.immediate.ImmediateBackend"}})
+        assert asking.tells_variables.enqueue().return_value == [None, "fr"]
+
     def test_costs_nothing_when_there_is_none(self) -> None:
         assert [type(o) for _, o in _ran(sample.add, sample.fails)] == [Done, Dead]
 
