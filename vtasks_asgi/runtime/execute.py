@@ -180,11 +180,7 @@ class Executions:
 
     @contextmanager
     def limited(self, claim: Claim, seconds: float, late: Late) -> Iterator[None]:
-        """Renew the lease of what runs for so long at most, while the body runs.
-
-        If it still does then, it is left behind: it is cancelled, and ``late`` says what became of
-        the message. So ends its slot's use, whatever the task still does.
-        """
+        """Renew its lease for so long; past that cancel it, and let ``late`` decide its outcome."""
         execution = self._in_hand.get((claim.id, claim.token))
         if execution is None:  # lost before it could begin
             yield
