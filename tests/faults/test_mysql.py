@@ -9,7 +9,6 @@ import pytest
 from django.core.checks import CheckMessage, Tags, run_checks
 from django.core.management import call_command
 from django.db import connections
-from django.db.backends.mysql.base import DatabaseWrapper
 from django.test import override_settings
 
 from tests.database import added_database
@@ -243,6 +242,8 @@ def migrate(*to: str) -> None:
 async def test_a_server_too_old_is_refused_and_found_by_the_check(
     running: MariaDB, monkeypatch: pytest.MonkeyPatch, is_mariadb: bool, version: tuple[int, ...]
 ) -> None:
+    from django.db.backends.mysql.base import DatabaseWrapper  # needs the driver
+
     monkeypatch.setattr(DatabaseWrapper, "mysql_is_mariadb", is_mariadb)
     monkeypatch.setattr(DatabaseWrapper, "mysql_version", version)
     monkeypatch.setattr(DatabaseWrapper, "check_database_version_supported", lambda self: None)
