@@ -292,6 +292,7 @@ def _fork(it: ValkeyStore) -> int:
 
 async def test_pushes_of_threads_travel_with_the_loops(valkey: Valkey) -> None:
     valkey.empty()
+    others = {each["id"] for each in clients(valkey)}  # earlier tests' stores, not yet collected
     async with opened(valkey.url) as it:
         before = valkey.ask("INFO", "commandstats")["cmdstat_evalsha"]["calls"]
         threads = [asyncio.to_thread(it.push_sync, [message()]) for _ in range(100)]
@@ -299,7 +300,8 @@ async def test_pushes_of_threads_travel_with_the_loops(valkey: Valkey) -> None:
         assert all(receipt.stored for [receipt] in receipts)
         calls = valkey.ask("INFO", "commandstats")["cmdstat_evalsha"]["calls"] - before
         assert calls < 100
-        assert len(clients(valkey)) == 1
+        ours = [each for each in clients(valkey) if each["id"] not in others]
+        assert len(ours) <= 2  # a thread the loop kept waiting goes its own way
 
 
 async def test_a_blocked_loop_does_not_stop_a_thread_from_pushing(valkey: Valkey) -> None:
