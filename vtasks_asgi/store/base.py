@@ -200,6 +200,9 @@ class Store(Protocol):
         it counts (``attempt`` 0), the holder takes its body, keeps all else, and is ``DELAYED`` for
         ``debounce`` seconds from now, or until ``debounce_max`` seconds after its own push if that
         is earlier. Otherwise the message is stored and takes the key over.
+
+        One with ``debounce`` and ``keep_unique`` is stored without that wait if nobody holds its
+        key, and a holder that has no due time takes its body and still has none.
         """
         ...
 
