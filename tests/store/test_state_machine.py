@@ -44,9 +44,7 @@ DATA = st.binary(max_size=2)
 # What follows ``run_at`` in a message: its unique key, how long that is kept, and debouncing.
 KEY = st.sampled_from(["a", "b"])
 UNIQUE = st.just(()) | st.tuples(KEY, st.sampled_from([None, None, 20.5]))
-DEBOUNCE = st.tuples(
-    KEY, st.sampled_from([None, 5.5]), st.just(5.5), st.sampled_from([None, 12.5])
-)
+DEBOUNCE = st.tuples(KEY, st.sampled_from([None, 5.5]), st.just(5.5), st.sampled_from([None, 12.5]))
 OUTCOME: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Done, DATA, st.none() | DATA, st.sampled_from([0.0, 15.5, 90.5])),
     st.builds(Retry, DATA, WAIT),
