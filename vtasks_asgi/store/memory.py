@@ -103,7 +103,7 @@ class MemoryStore(MemoryControl):
     def _merge(self, holder: str, message: Message, now: float) -> bool:
         """Let the holder of a key take this message's body, if it has not been started."""
         entry, due = self._entries.get(holder), message.due(now)
-        if entry is None or entry.record.attempt:
+        if entry is None or entry.record.attempt or entry.record.state not in _WAITING:
             return False
         entry.record.body = message.body
         if not message.leads or entry.record.run_at is not None:
@@ -229,6 +229,9 @@ class MemoryStore(MemoryControl):
         else:
             self._let_key_go(entry, now)
             del self._entries[record.id]
+
+
+_WAITING = (State.READY, State.DELAYED)
 
 
 def _by_priority(entry: Entry) -> tuple[int, int]:
