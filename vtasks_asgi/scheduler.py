@@ -20,7 +20,7 @@ class ScheduleEntry(TypedDict):
     """One value of ``VTASKS_SCHEDULE``, for type checkers; a plain dict does as well.
 
     A number as ``schedule`` is a period in seconds, 1 or more; ``misfire_grace_time`` is in
-    seconds, None for no limit; ``jitter`` is in seconds too. ``docs/scheduling.md`` describes every key.
+    seconds, None for no limit; ``jitter`` is in seconds too. ``docs/scheduling.md`` has every key.
     """
 
     task: str
