@@ -2,11 +2,25 @@
 
 import pytest
 
-from tests.django.conftest import Change, change, clean, ear, site
+from tests.django.conftest import (
+    Change,
+    change,
+    clean,
+    each_database,
+    postgres_site,
+    pytest_generate_tests,
+)
 from tests.django.everywhere import each_backend
 from tests.seeds import world
 
-__all__ = ["change", "clean", "ear", "each_backend", "site"]
+__all__ = [
+    "change",
+    "clean",
+    "each_backend",
+    "each_database",
+    "postgres_site",
+    "pytest_generate_tests",
+]
 
 
 @pytest.fixture

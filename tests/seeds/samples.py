@@ -1,7 +1,7 @@
-"""The samples of the documents that this package descends from; nothing but their imports changes.
+"""The samples of the documents that this package descends from; only their imports change.
 
-Each is a fenced block with a name in one of the ``.md`` files here. ``test_every_sample`` sees to it
-that a test plays it. Where we do better than the prose around them: ``docs/decisions``.
+Each is a fenced block with a name in one of the ``.md`` files here. ``test_every_sample`` sees to
+it that a test plays it. Where we do better than the prose around them: ``docs/decisions``.
 """
 
 import ast
@@ -37,7 +37,7 @@ def sample(name: str) -> str:
 
 
 def run_sample(name: str, **names: Any) -> dict[str, Any]:
-    """Run one as the body of a module; these names are there, and all that it defines comes back."""
+    """Run one as a module that has these names already; all that it has then."""
     exec(compile(sample(name), name, "exec"), names)
     return names
 

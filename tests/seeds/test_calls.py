@@ -60,7 +60,7 @@ def test_its_synchronous_half_in_a_transaction() -> None:
     lines = [line for line in sample("readme/bulk").splitlines() if line.startswith(marked)]
     start = lines.index("    # from django.db import transaction")
     code = "\n".join(line.removeprefix(marked) for line in lines[start:])
-    given = [(world.myapp.process_user, (1,), {}), (world.myapp.cleanup_job, (), {})]
+    given: list[Any] = [(world.myapp.process_user, (1,), {}), (world.myapp.cleanup_job, (), {})]
     given[1][2]["queue_name"] = "low_priority"
     names = {"task_backends": task_backends, "tasks_to_send": given}
     exec(code, names)

@@ -10,7 +10,7 @@ SEEN: list[Any] = []
 
 
 class Users:
-    """As much of a manager as the samples use; ``create(...)`` is really called with an ellipsis."""
+    """As much of a manager as the samples use; ``create(...)`` is called with an ellipsis."""
 
     def create(self, *args: Any) -> SimpleNamespace:
         return user(7)
