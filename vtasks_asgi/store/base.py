@@ -294,6 +294,10 @@ class Inspector(Protocol):
         """Numbers for each of these queues, empty ones included."""
         ...
 
+    async def known_queues(self) -> list[str]:
+        """Every queue that has a live message or a dead letter, maybe empty ones too; sorted."""
+        ...
+
     async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
         """The records of those ids that exist; a result past its time no longer does."""
         ...
