@@ -1,7 +1,7 @@
 """A message as Django's ``TaskResult``: built only when somebody looks."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -145,9 +145,13 @@ def _task(record: Record, call: Call, alias: str) -> VTask[Any, Any]:
         run_after,
     ):
         return task
-    return replace(
-        task, queue_name=record.queue, priority=record.priority, backend=alias, run_after=run_after
-    )
+    # Not through its constructor, which refuses queues that are no longer configured, and whatever
+    # else no longer goes: the message is there all the same.
+    routed = copy(task)
+    own = {"queue_name": record.queue, "priority": record.priority, "backend": alias}
+    for name, value in (own | {"run_after": run_after}).items():
+        object.__setattr__(routed, name, value)
+    return routed
 
 
 def moment(seconds: float | None) -> datetime | None:
