@@ -16,8 +16,8 @@ from vtasks_asgi.conf import use_tz
 from vtasks_asgi.core.envelope import Call, decode, unpack
 from vtasks_asgi.core.errors import TaskCancelled
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.core.outcome import CANCELLED, Attempt, load_history
-from vtasks_asgi.store.base import Record, State
+from vtasks_asgi.core.outcome import CANCELLED, Attempt, Dead, load_history
+from vtasks_asgi.store.base import Claim, Record, State
 from vtasks_asgi.task_result import VTaskResult
 from vtasks_asgi.tasks import VTask
 
@@ -88,6 +88,27 @@ def stored(record: Record, alias: str) -> AnyResult:
     if record.worker is not None and record.started_at is not None:
         attempts.append(Attempt(record.worker, record.started_at))
     return build(record, call, _task(record, call, alias), attempts, alias)
+
+
+def unstarted(claim: Claim, dead: Dead, at: float, alias: str) -> AnyResult:
+    """The result of a message that was given up on at that time, before a run of it began.
+
+    Raises:
+        MessageUndecodable, TaskResultDoesNotExist: as ``stored``.
+    """
+    record = Record(
+        claim.id,
+        claim.queue,
+        State.DEAD,
+        claim.body,
+        claim.priority,
+        claim.run_at,
+        history=dead.history,
+        finished_at=at,
+        reason=dead.reason,
+        note=claim.note,
+    )
+    return stored(record, alias)
 
 
 def build(
