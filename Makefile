@@ -13,7 +13,7 @@ ifneq ($(wildcard $(BIN)/python)$(PYTHON),$(BIN)/python)
 .PHONY: .venv/.ready
 endif
 
-.PHONY: help run test check format bench matrix clean
+.PHONY: help run test check format nightly bench matrix clean
 .PHONY: packages mysql suite template-tests bench-smoke lint types laws fast migrations
 
 help: ## this list
@@ -39,6 +39,9 @@ check: lint types laws fast migrations ## formatting, lint, types, import laws, 
 format: .venv/.ready ## write the formatting and the safe lint fixes
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
+
+nightly: .venv/.ready ## long random walks: each store beside the reference (ARGS="-k sqlite")
+	@$(PYTEST) tests/store/test_state_machine.py --hypothesis-profile nightly $(ARGS)
 
 bench: .venv/.ready ## ours against others, on each store (ARGS="--help" lists the options)
 	@$(UV) sync --frozen --inexact --group bench

@@ -201,6 +201,9 @@ class FaultyStore:
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         return await self._do("stats", lambda: self.store.stats(queues))
 
+    async def known_queues(self) -> list[str]:
+        return await self._do("known_queues", self.store.known_queues)
+
     async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
         return await self._do("lookup", lambda: self.store.lookup(ids))
 

@@ -3,9 +3,12 @@
 import difflib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from secrets import token_hex
+from typing import Any
 
 from django.tasks.exceptions import InvalidTask, InvalidTaskBackend
+from django.utils.module_loading import import_string
 
 from vtasks_asgi import propagation, registry
 from vtasks_asgi.backends.base import VTasksBackend
@@ -54,7 +57,7 @@ def assemble(
         batches=settings.batch_queues,
     )
     run_scheduler = settings.run_scheduler if scheduler is None else scheduler
-    entries = schedule_entries(chosen) if run_scheduler else []
+    entries = [each for each in schedule_entries(chosen) if each.enabled] if run_scheduler else []
     listen(settings, config.queues)
     clock = SystemClock()
     store = chosen.make_store()
@@ -116,6 +119,8 @@ async def opened(backend: VTasksBackend) -> AsyncIterator[FullStore]:
 def schedule_entries(backend: VTasksBackend) -> list[Entry]:
     """The entries of VTASKS_SCHEDULE, checked against the registry and the backend.
 
+    Their ``enabled`` is True or False, as it is at this moment.
+
     Raises:
         ConfigurationError: naming every wrong entry.
     """
@@ -128,7 +133,10 @@ def schedule_entries(backend: VTasksBackend) -> list[Entry]:
             problems.extend(error.problems)
             continue
         problems.extend(_entry_problems(entry, backend))
-        entries.append(entry)
+        try:
+            entries.append(replace(entry, enabled=_enabled(entry)))
+        except ValueError as error:
+            problems.append(f"VTASKS_SCHEDULE[{name!r}]['enabled'] {error}")
     if problems:
         raise ConfigurationError(*problems)
     return entries
@@ -150,6 +158,20 @@ def _unregistered(name: str) -> str:
     near = difflib.get_close_matches(name, registry.names(), n=1)
     hint = f"did you mean {near[0]!r}?" if near else "add its module to VTASKS_IMPORTS"
     return f"{name!r}, which is not a registered task; {hint}"
+
+
+def _enabled(entry: Entry) -> bool:
+    switch: Any = entry.enabled
+    if isinstance(switch, str):
+        try:
+            switch = import_string(switch)
+        except ImportError as error:
+            raise ValueError(f"is {entry.enabled!r}: {error}") from error
+    answer: object = switch() if callable(switch) else switch
+    if not isinstance(answer, bool):
+        kind = type(answer).__qualname__
+        raise ValueError(f"came to a {kind}; it must come to True or False")
+    return answer
 
 
 def _entry_problems(entry: Entry, backend: VTasksBackend) -> Iterator[str]:

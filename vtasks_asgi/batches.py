@@ -64,6 +64,7 @@ class BatchInvoker(Invoker):
             if isinstance(run, Run):
                 runs[claim.id] = run
             else:
+                await self._tell_expired(claim, run)
                 hand.decide(claim, run)
             await slices.rest()
         if not runs:

@@ -81,12 +81,14 @@ class _UniqueContextDecorator(Protocol):
 def task[**Q, T](function: Callable[Q, Coroutine[Any, Any, T]], /) -> VTask[Q, T]: ...
 @overload
 def task[**Q, T](function: Callable[Q, T], /) -> VTask[Q, T]: ...
-# A debounced task's enqueue is never refused, a unique one's may answer None.
+# A debounced task's enqueue is never refused, unless only the first of several calls counts; a
+# unique one's may answer None.
 @overload
 def task(
     *,
     debounce: float,
     debounce_max: float | None = ...,
+    debounce_edge: Literal["trailing", "both"] = ...,
     unique: bool = ...,
     unique_key: UniqueKey = ...,
     takes_context: Literal[False] = ...,
@@ -97,11 +99,32 @@ def task(
     *,
     debounce: float,
     debounce_max: float | None = ...,
+    debounce_edge: Literal["trailing", "both"] = ...,
     unique: bool = ...,
     unique_key: UniqueKey = ...,
     takes_context: Literal[True],
     **options: Unpack[TaskOptions],
 ) -> _ContextDecorator: ...
+@overload
+def task(
+    *,
+    debounce: float,
+    debounce_edge: Literal["leading"],
+    unique: bool = ...,
+    unique_key: UniqueKey = ...,
+    takes_context: Literal[False] = ...,
+    **options: Unpack[TaskOptions],
+) -> _UniqueDecorator: ...
+@overload
+def task(
+    *,
+    debounce: float,
+    debounce_edge: Literal["leading"],
+    unique: bool = ...,
+    unique_key: UniqueKey = ...,
+    takes_context: Literal[True],
+    **options: Unpack[TaskOptions],
+) -> _UniqueContextDecorator: ...
 @overload
 def task(
     *,

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.tasks.signals import task_finished, task_started
 
-from vtasks_asgi import lanes, propagation, registry, signals, timeouts, tracing
+from vtasks_asgi import lanes, propagation, registry, results, signals, timeouts, tracing
 from vtasks_asgi.admission import Admission
 from vtasks_asgi.context import VTaskContext
 from vtasks_asgi.core import outcome as outcomes
@@ -62,6 +62,7 @@ class Invoker:
         save: Write | None = None,
         hook: propagation.Hook | None = None,
     ) -> None:
+        self._alias = alias
         self._sender = sender
         self._events = events
         self._result_ttl = result_ttl
@@ -100,6 +101,7 @@ class Invoker:
     async def _invoke(self, claim: Claim) -> Outcome:
         run = self._admission.admit(claim, self._now())
         if not isinstance(run, Run):
+            await self._tell_expired(claim, run)
             return run
         self._events.started(claim, run.known.name, run.waited)
         outcome: Outcome = Release()  # what the runtime makes of a run it cancels
@@ -221,6 +223,15 @@ class Invoker:
         run.told = True
         if signals.wanted(task_finished, failed=run.state is State.DEAD):
             await signals.asend(task_finished, self._sender, run.result)
+
+    async def _tell_expired(self, claim: Claim, outcome: Outcome) -> None:
+        """Send Django's signal of a call that was too late to begin: to Django that has failed."""
+        if not isinstance(outcome, Dead) or outcome.reason != outcomes.EXPIRED:
+            return
+        known = registry.find(task_of(claim.body)) is not None
+        if known and signals.wanted(task_finished, failed=True):
+            result = partial(results.unstarted, claim, outcome, self._now(), self._alias)
+            await signals.asend(task_finished, self._sender, result)
 
     def _finished(self, run: Run, outcome: Outcome) -> None:
         if run.notes is not None:

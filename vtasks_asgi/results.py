@@ -1,7 +1,7 @@
 """A message as Django's ``TaskResult``: built only when somebody looks."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,8 +16,8 @@ from vtasks_asgi.conf import use_tz
 from vtasks_asgi.core.envelope import Call, decode, unpack
 from vtasks_asgi.core.errors import TaskCancelled
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.core.outcome import CANCELLED, Attempt, load_history
-from vtasks_asgi.store.base import Record, State
+from vtasks_asgi.core.outcome import CANCELLED, Attempt, Dead, load_history
+from vtasks_asgi.store.base import Claim, Record, State
 from vtasks_asgi.task_result import VTaskResult
 from vtasks_asgi.tasks import VTask
 
@@ -90,6 +90,27 @@ def stored(record: Record, alias: str) -> AnyResult:
     return build(record, call, _task(record, call, alias), attempts, alias)
 
 
+def unstarted(claim: Claim, dead: Dead, at: float, alias: str) -> AnyResult:
+    """The result of a message that was given up on at that time, before a run of it began.
+
+    Raises:
+        MessageUndecodable, TaskResultDoesNotExist: as ``stored``.
+    """
+    record = Record(
+        claim.id,
+        claim.queue,
+        State.DEAD,
+        claim.body,
+        claim.priority,
+        claim.run_at,
+        history=dead.history,
+        finished_at=at,
+        reason=dead.reason,
+        note=claim.note,
+    )
+    return stored(record, alias)
+
+
 def build(
     record: Record, call: Call, task: VTask[Any, Any], attempts: list[Attempt], alias: str
 ) -> AnyResult:
@@ -145,9 +166,13 @@ def _task(record: Record, call: Call, alias: str) -> VTask[Any, Any]:
         run_after,
     ):
         return task
-    return replace(
-        task, queue_name=record.queue, priority=record.priority, backend=alias, run_after=run_after
-    )
+    # Not through its constructor, which refuses queues that are no longer configured, and whatever
+    # else no longer goes: the message is there all the same.
+    routed = copy(task)
+    own = {"queue_name": record.queue, "priority": record.priority, "backend": alias}
+    for name, value in (own | {"run_after": run_after}).items():
+        object.__setattr__(routed, name, value)
+    return routed
 
 
 def moment(seconds: float | None) -> datetime | None:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, NotRequired, TypedDict
 
 from vtasks_asgi.core.schedule import Crontab, ScheduleError, crontab
-from vtasks_asgi.core.schedule.entry import Misfire
+from vtasks_asgi.core.schedule.entry import Enabled, Misfire
 
 __all__ = ["Crontab", "Misfire", "ScheduleEntry", "ScheduleError", "crontab"]
 
@@ -20,7 +20,7 @@ class ScheduleEntry(TypedDict):
     """One value of ``VTASKS_SCHEDULE``, for type checkers; a plain dict does as well.
 
     A number as ``schedule`` is a period in seconds, 1 or more; ``misfire_grace_time`` is in
-    seconds, None for no limit. ``docs/scheduling.md`` describes every key.
+    seconds, None for no limit; ``jitter`` is in seconds too. ``docs/scheduling.md`` has every key.
     """
 
     task: str
@@ -33,3 +33,7 @@ class ScheduleEntry(TypedDict):
     misfire: NotRequired[Misfire]
     max_catch_up: NotRequired[int]
     misfire_grace_time: NotRequired[float | timedelta | None]
+    unique: NotRequired[bool]
+    unique_key: NotRequired[str]
+    jitter: NotRequired[float | timedelta]
+    enabled: NotRequired[Enabled]

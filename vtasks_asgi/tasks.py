@@ -68,7 +68,7 @@ class UsingOptions(TypedDict, total=False):
     on_commit: bool | None
 
 
-_APART = ("unique", "unique_key", "debounce", "debounce_max")
+_APART = ("unique", "unique_key", "debounce", "debounce_max", "debounce_edge")
 _USING = frozenset({*UsingOptions.__annotations__, *_APART})
 
 
@@ -98,6 +98,9 @@ class VTask(_Task[P, R]):
         debounce: seconds that each call puts the run off: the latest arguments of a key win, and
             none is refused; 0 for none.
         debounce_max: seconds after the first call at which it runs at the latest; default never.
+        debounce_edge: "trailing" runs once the calls have ceased; "leading" runs the first one at
+            once and none of those within ``debounce`` seconds of it; "both" the first at once, and
+            if others follow within that time, the latest of them as "trailing" does.
         on_commit: whether a store that cannot join a transaction waits for its commit; default is
             True. Database backends join it, whatever this says.
         transactional: what a synchronous task does in its backend's database and its end are one
@@ -121,6 +124,7 @@ class VTask(_Task[P, R]):
     on_commit: bool | None = None
     debounce: float | None = None
     debounce_max: float | None = None
+    debounce_edge: Literal["trailing", "leading", "both"] = "trailing"
     transactional: bool = False
 
     def __post_init__(self) -> None:
@@ -145,10 +149,21 @@ class VTask(_Task[P, R]):
         *,
         debounce: float,
         debounce_max: float | None = ...,
+        debounce_edge: Literal["trailing", "both"] | None = ...,
         unique: bool | None = ...,
         unique_key: UniqueKey | None = ...,
         **options: Unpack[UsingOptions],
     ) -> "VTask[P, R]": ...
+    @overload
+    def using(
+        self,
+        *,
+        debounce_edge: Literal["leading"],
+        debounce: float | None = ...,
+        unique: bool | None = ...,
+        unique_key: UniqueKey | None = ...,
+        **options: Unpack[UsingOptions],
+    ) -> "UniqueTask[P, R]": ...
     @overload
     def using(
         self,

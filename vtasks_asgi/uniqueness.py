@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 type UniqueKey = str | Callable[..., str]
 
 ON_DUPLICATE = ("reject", "existing")
+EDGES = ("trailing", "leading", "both")
 
 
 def problem(task: "VTask[Any, Any]") -> str | None:
@@ -59,6 +60,20 @@ def _debounce_problem(task: "VTask[Any, Any]") -> str | None:
         return "debounce_max has no effect without debounce: add debounce=5, or leave it out"
     if wait and not task.remove_unique_on_complete:
         return "debounce and remove_unique_on_complete=False exclude each other: leave one out"
+    return _edge_problem(task)
+
+
+def _edge_problem(task: "VTask[Any, Any]") -> str | None:
+    edge: object = task.debounce_edge
+    if edge not in EDGES:
+        return 'debounce_edge must be "trailing", "leading" or "both"'
+    if edge != "trailing" and task.debounce is None:
+        return "debounce_edge has no effect without debounce: add debounce=5, or leave it out"
+    if edge == "leading" and task.debounce_max is not None:
+        return (
+            'debounce_max has no effect with debounce_edge="leading", which puts nothing off: use'
+            ' "both", or leave one out'
+        )
     return None
 
 
@@ -92,7 +107,10 @@ def mark(message: Message, task: Any, call: Call) -> None:
                 f"{call.task}: debounce decides when it runs; leave run_after out, or add"
                 " debounce=0 to using()"
             )
-        message.debounce, message.debounce_max = task.debounce, task.debounce_max
+        if task.debounce_edge != "trailing":
+            message.keep_unique = task.debounce
+        if task.debounce_edge != "leading":
+            message.debounce, message.debounce_max = task.debounce, task.debounce_max
     elif not task.remove_unique_on_complete:
         message.keep_unique = task.ttl
 

@@ -41,6 +41,8 @@ def test_an_entry_has_defaults() -> None:
         misfire_grace_time=None,
         unique=None,
         unique_key=None,
+        jitter=0.0,
+        enabled=True,
     )
 
 
@@ -60,6 +62,8 @@ def test_every_key_arrives() -> None:
             "misfire_grace_time": 90,
             "unique": True,
             "unique_key": "report",
+            "jitter": timedelta(minutes=5),
+            "enabled": "shop.flags.reports",
         },
     )
     assert entry == Entry(
@@ -75,6 +79,8 @@ def test_every_key_arrives() -> None:
         misfire_grace_time=90.0,
         unique=True,
         unique_key="report",
+        jitter=300.0,
+        enabled="shop.flags.reports",
     )
 
 
@@ -152,13 +158,25 @@ WRONG: list[tuple[str, object, str]] = [
     ("unique", None, "use True or False"),
     ("unique_key", "", "use a text"),
     ("unique_key", len, "use a text"),
+    ("jitter", -1, "use 0 to 86400 seconds (a day)"),
+    ("jitter", 86401, "use 0 to 86400 seconds"),
+    ("jitter", math.nan, "use 0 to 86400 seconds"),
+    ("jitter", True, "is a bool; use a number of seconds or a timedelta"),
+    ("jitter", "5m", "is a str; use a number of seconds or a timedelta"),
+    ("jitter", 3600, "reaches beyond the next tick; use less than the period"),
+    ("enabled", 1, "use True or False, or a function that returns one of them, or its dotted path"),
+    ("enabled", None, "use True or False"),
+    ("enabled", "", "use True or False"),
+    ("enabled", "yes", "use True or False"),
+    ("enabled", "shop.", "use True or False"),
+    ("enabled", bool, "use True or False"),
 ]
 
 
 @pytest.mark.parametrize(("key", "value", "fix"), WRONG)
 def test_a_wrong_value_is_named_with_its_fix(key: str, value: object, fix: str) -> None:
     (problem,) = problems(MINIMAL | {key: value})
-    assert problem.startswith(f"VTASKS_SCHEDULE['nightly'][{key!r}]: ")
+    assert problem.startswith(f"VTASKS_SCHEDULE['nightly'][{key!r}]")
     assert fix in problem
     assert len(problem) < 400
 

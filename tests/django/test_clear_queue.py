@@ -169,6 +169,25 @@ def test_a_queue_that_is_no_longer_configured_can_be_cleared(change: Change) -> 
     assert told.endswith("mail: deleted 1\n")
 
 
+def test_all_queues_are_also_those_that_are_no_longer_configured(change: Change) -> None:
+    change(VTASKS_QUEUES=[*QUEUES, "old", "older", "empty"])
+    for queue in ("old", "empty"):
+        sample.fails.using(queue_name=queue).enqueue()
+        run(1)
+    sample.note.using(queue_name="older").enqueue("x")
+    clear("--failed", "--queue=empty", "--force")
+    change(VTASKS_QUEUES=["default"])
+    told = clear("--all-queues", "--force")
+    assert "  default: 0 (0 running stay)\n" in told
+    assert "  older: 1 (0 running stay, not in the settings)\n" in told
+    assert "older: deleted 1\n" in told
+    assert "empty" not in told
+    told = clear("--failed", "--force")
+    assert "  old: 1 (0 running stay, not in the settings)\n" in told
+    assert "old: deleted 1\n" in told
+    assert "old" not in clear("--failed", "--force")
+
+
 @pytest.mark.parametrize("said", ["no", "", "y", None])
 def test_anything_but_yes_deletes_nothing(
     answer: Callable[[str | None], list[str]], said: str | None

@@ -1,5 +1,6 @@
 """Calls that expire: what has not begun in time never does, and that is no failed attempt."""
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,8 @@ from vtasks_asgi.core.outcome import Dead, Done
 from vtasks_asgi.core.schedule import Entry, parse_entry
 from vtasks_asgi.db.models import DeadLetter, Message
 from vtasks_asgi.tasks import backend_of
+
+NOTE = "tests.django.sample.note"
 
 
 def expiry(result: AnyResult) -> float | None:
@@ -68,7 +71,8 @@ def test_what_has_expired_never_does() -> None:
     sent: list[Any] = []
 
     def hear(sender: Any, task_result: AnyResult, signal: Any, **kwargs: Any) -> None:
-        sent.append((signal, task_result.id, str(task_result.status)))
+        told = task_result.status, task_result.reason, task_result.finished_at is not None
+        sent.append((signal, task_result.id, *map(str, told)))
 
     result, neighbour = sample.note.using(expires=60).enqueue("late"), sample.note.enqueue("other")
     expire(result)
@@ -88,7 +92,9 @@ def test_what_has_expired_never_does() -> None:
     assert result.finished_at is not None
     assert DeadLetter.objects.get().reason == "expired"
     assert rows() == NO_ROWS | {"results": 1, "dead": 1}
-    assert {id for _, id, _ in sent} == {neighbour.id}, "no signals of what has not run"
+    ended = [(task_finished, result.id, "FAILED", "expired", "True")]
+    assert [each for each in sent if each[1] == result.id] == ended, "it has not started"
+    assert [each[0] for each in sent if each[1] == neighbour.id] == [task_started, task_finished]
 
 
 def test_a_retry_does_not_begin_too_late_either_and_keeps_its_errors() -> None:
@@ -99,6 +105,37 @@ def test_a_retry_does_not_begin_too_late_either_and_keeps_its_errors() -> None:
     result.refresh()
     assert (result.reason, result.attempts) == ("expired", 1)
     assert [error.exception_class for error in result.errors] == [KeyError]
+
+
+def test_django_logs_it_as_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    result = sample.note.using(expires=60).enqueue("late")
+    expire(result)
+    run(1)
+    [line] = [r for r in caplog.records if r.name == "django.tasks" and r.levelno == logging.ERROR]
+    assert line.getMessage() == f"Task id={result.id} path={NOTE} state=FAILED"
+    assert line.exc_info is None
+
+
+def test_in_a_batch_it_is_told_of_too(change: Change) -> None:
+    change(VTASKS_BATCH_QUEUES={"b": {"count": 5, "timeout": 0.1, "task": gathers.module_path}})
+    late = sample.note.using(queue_name="b", expires=60).enqueue("late")
+    sample.note.using(queue_name="b").enqueue("other")
+    expire(late)
+    ended: list[Any] = []
+
+    def hear(sender: Any, task_result: AnyResult, **kwargs: Any) -> None:
+        ended.append((task_result.id == late.id, task_result.reason))
+
+    task_finished.connect(hear)
+    try:
+        run(2)
+    finally:
+        task_finished.disconnect(hear)
+    assert sorted(ended, key=str) == [(False, None), (True, "expired")]
+
+
+@task
+def gathers(items: list[Any]) -> None: ...
 
 
 def test_an_unknown_task_expires_like_any_other() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fresh_project import create, environment, python
+from tests.seeds.samples import sample
 from vtasks_asgi import empty_urls
 from vtasks_asgi.conf import WEB_ONLY, prune_installed_apps
 
@@ -27,15 +28,12 @@ APPS = [
     "debug_toolbar",
 ]
 
-#: The sample of django-vtasks's documentation, its import line and module changed to ours.
-SAMPLE = """
+#: The sample of django-vtasks's documentation.
+SAMPLE = f"""
 import os
 from vtasks_asgi.conf import prune_installed_apps
 
-if os.environ.get("VTASKS_IS_WORKER") == "true":
-    INSTALLED_APPS = prune_installed_apps(INSTALLED_APPS)
-    ROOT_URLCONF = "vtasks_asgi.empty_urls"  # Omit if tasks require "reverse"
-"""
+{sample("readme/prune")}"""
 
 
 def test_what_serves_requests_goes_and_the_rest_stays_in_order() -> None:

@@ -52,6 +52,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"debounce": 5, "ttl": 60, "remove_unique_on_complete": False},
         "debounce and remove_unique_on_complete=False exclude each other: leave one out",
     ),
+    ({"debounce": 5, "debounce_edge": "first"}, 'debounce_edge must be "trailing", "leading" or'),
+    ({"debounce": 5, "debounce_edge": True}, 'debounce_edge must be "trailing", "leading" or "bot'),
+    ({"debounce": 5, "debounce_edge": []}, 'debounce_edge must be "trailing", "leading" or "both"'),
+    ({"debounce_edge": "both"}, "debounce_edge has no effect without debounce: add debounce=5, or"),
+    (
+        {"debounce": 5, "debounce_max": 9, "debounce_edge": "leading"},
+        'debounce_max has no effect with debounce_edge="leading", .* use "both", or leave one out',
+    ),
     ({"on_duplicate": "existing"}, "on_duplicate has no effect on a task that is not unique"),
 ]
 
@@ -79,6 +87,7 @@ def test_defaults() -> None:
 
 def test_every_option_arrives() -> None:
     keyed: dict[str, Any] = {"unique_key": "x", "debounce": 1, "debounce_max": 1.5}
+    keyed["debounce_edge"] = "both"
     options: dict[str, Any] = {
         "unique": True,
         "unique_key": "x",
@@ -143,9 +152,15 @@ def test_or_take_what_the_task_says() -> None:
 def debounced(number: int) -> None: ...
 
 
-def test_a_tick_of_a_debounced_task_has_its_time() -> None:
-    ticking = messages_of({}, debounced.module_path)
-    assert (ticking.debounce, ticking.unique) == (None, key_of_text("n-1"))
+@task(debounce=5, debounce_edge="both", unique_key=lambda number: f"n-{number}")
+def edged(number: int) -> None: ...
+
+
+@pytest.mark.parametrize("name", [debounced.module_path, edged.module_path])
+def test_a_tick_of_a_debounced_task_has_its_time(name: str) -> None:
+    ticking = messages_of({}, name)
+    assert (ticking.debounce, ticking.keep_unique) == (None, None)
+    assert ticking.unique == key_of_text("n-1")
 
 
 @pytest.mark.parametrize("key", [None, "", 5, b"x"], ids=str)

@@ -169,9 +169,28 @@ def test_schedule() -> None:
     assert (second - first, third - second) == (60.0, 60.0)
     assert 0 < first - timezone.now().timestamp() <= 60.0
     lines = vtasks("schedule").splitlines()
-    assert lines[0].split() == ["ENTRY", "TASK", "QUEUE", "LAST", "OVERDUE", "NEXT"]
-    assert lines[1].split()[:5] == ["nightly", NOTE, "mail", "-", "0"]
+    assert lines[0].split() == "ENTRY TASK QUEUE LAST OVERDUE JITTER NEXT".split()
+    assert lines[1].split()[:6] == ["nightly", NOTE, "mail", "-", "0", "-"]
     assert "--count must be at least 1" in str(fails("schedule", "--count", "0"))
+
+
+def test_a_schedule_shows_jitter_and_what_is_disabled(change: Change) -> None:
+    entry = {"task": NOTE, "schedule": 60, "args": ["y"]}
+    change(
+        VTASKS_SCHEDULE={
+            "apart": entry | {"jitter": 59},
+            "off": entry | {"enabled": False},
+        }
+    )
+    apart, off = shown("schedule", "--count", "3")
+    assert (apart["jitter"], apart["enabled"]) == (59.0, True)
+    due = [datetime.fromisoformat(at).timestamp() for at in apart["next"]]
+    assert due == sorted(due)
+    assert len({at % 60 for at in due}) > 1
+    assert (off["jitter"], off["enabled"], off["next"], off["overdue"]) == (0.0, False, [], 0)
+    lines = vtasks("schedule").splitlines()
+    assert lines[1].split()[:6] == ["apart", NOTE, "default", "-", "0", "59s"]
+    assert lines[2].split() == ["off", NOTE, "default", "-", "0", "-", "disabled"]
 
 
 def test_a_schedule_without_entries(change: Change) -> None:

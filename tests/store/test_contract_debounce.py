@@ -244,6 +244,14 @@ async def test_a_key_kept_after_the_end_does_not_refuse_it(store: FullStore) -> 
     assert (await push_one(store, debounced())).holder == second.id
 
 
+async def test_nor_does_one_cancelled_before_it_began(store: FullStore) -> None:
+    cancelled = Message(new_id(), QUEUE, b"", unique=KEY, keep_unique=60.0)
+    await push_one(store, cancelled)
+    await store.cancel([cancelled.id])
+    second = debounced()
+    assert await push_one(store, second) == Receipt(second.id)
+
+
 async def test_a_purged_one_is_forgotten(store: FullStore) -> None:
     await push_one(store, debounced())
     assert await store.purge(QUEUE, State.DELAYED) == 1

@@ -9,6 +9,7 @@ from tests.store.engines import Engine
 from tests.store.helpers import (
     DEAD,
     LEASE,
+    ODD_NAMES,
     QUEUE,
     browse_all,
     bury,
@@ -233,3 +234,22 @@ async def test_looking_changes_nothing(engine: Engine, store: FullStore) -> None
         assert len(await browse_all(store, State.RUNNING)) == 1
     assert len(await reclaim(store)) == 1
     assert len(await take(store)) == 2
+
+
+async def test_known_queues_are_those_with_a_message_in_any_state(store: FullStore) -> None:
+    assert await store.known_queues() == []
+    await push(store, 3, "ready")
+    await push(store, 3, "delayed", run_at=await now(store) + 60.0)
+    await pushed_and_taken(store, "running")
+    await bury(store, 3, "dead")
+    for odd in ODD_NAMES:
+        await push(store, 1, odd)
+    found = await store.known_queues()
+    assert found == sorted(["ready", "delayed", "running", "dead", *ODD_NAMES])
+
+
+async def test_known_queues_come_and_may_go(store: FullStore) -> None:
+    await push(store, 1, "a")
+    await push(store, 1, "b")
+    await store.purge("a", State.READY)
+    assert set(await store.known_queues()) - {"a"} == {"b"}

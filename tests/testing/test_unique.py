@@ -58,6 +58,16 @@ def index(value: Any) -> None:
     SEEN.append(value)
 
 
+@task(unique_key="leading", debounce=5, debounce_edge="leading")
+def first(value: Any) -> None:
+    SEEN.append(value)
+
+
+@task(unique_key="both", debounce=5, debounce_edge="both")
+def edges(value: Any) -> None:
+    SEEN.append(value)
+
+
 # -- the immediate backend
 
 
@@ -119,6 +129,20 @@ def test_a_debounced_task_does_not_wait(vtasks_immediate: ImmediateBackend) -> N
     assert SEEN == ["a"]
 
 
+def test_a_leading_edge_absorbs_for_its_time(vtasks_immediate: ImmediateBackend) -> None:
+    assert first.enqueue(1)
+    assert first.enqueue(2) is None
+    vtasks_immediate.clock.advance(6)
+    assert first.enqueue(3)
+    assert SEEN == [1, 3]
+
+
+def test_with_both_edges_none_waits(vtasks_immediate: ImmediateBackend) -> None:
+    for value in (1, 2, 3):
+        edges.enqueue(value)
+    assert SEEN == [1, 2, 3]
+
+
 def test_a_batch_shows_the_latest_of_what_is_debounced(
     vtasks_immediate: ImmediateBackend, change: Change
 ) -> None:
@@ -157,6 +181,18 @@ def test_a_debounced_task_runs_with_its_latest_arguments(vtasks: Memory) -> None
     assert drain(advance=timedelta(seconds=3)) == []
     drain(advance=timedelta(seconds=3))
     assert SEEN == ["b"]
+
+
+def test_both_edges_run_the_first_and_the_latest(vtasks: Memory) -> None:
+    edges.enqueue(1)
+    drain()
+    edges.enqueue(2)
+    edges.enqueue(3)
+    assert drain(advance=timedelta(seconds=3)) == []
+    drain(advance=timedelta(seconds=3))
+    edges.enqueue(4)
+    drain()
+    assert SEEN == [1, 3, 4]
 
 
 def test_a_rollback_gives_the_key_back(vtasks: Memory) -> None:

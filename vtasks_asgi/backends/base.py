@@ -228,6 +228,7 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
             unique=entry.unique,
             unique_key=entry.unique_key,
             debounce=0,  # a tick has its time
+            run_after=results.moment(entry.start(at)),
         )
         message = self._prepared(task, entry.args, entry.kwargs, at).message
         message.id = tick_id(entry.name, at)

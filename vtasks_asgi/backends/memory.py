@@ -59,11 +59,6 @@ class TransactionalStore(MemoryStore):
             entry.record.attempt += 1
             return hand_out(entry, worker, now, lease)
 
-    def queues(self) -> set[str]:
-        """Every queue that holds a message."""
-        with self._work():
-            return {entry.record.queue for entry in self._entries.values()}
-
     @contextmanager
     def _work(self) -> Iterator[float]:
         with super()._work() as now:

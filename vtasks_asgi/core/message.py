@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DEFAULT_QUEUE = "default"
 MIN_PRIORITY = -100
@@ -48,7 +48,8 @@ class Message:
 
     ``debounce`` makes a message with a key wait so many seconds from its push, and absorb later
     ones of that key meanwhile; ``debounce_max`` bounds the wait, counted from the first push. Such
-    a message has neither ``run_at`` nor ``keep_unique``.
+    a message has no ``run_at``. With ``keep_unique`` besides it leads: it waits only if its key is
+    held.
     """
 
     id: str
@@ -61,6 +62,25 @@ class Message:
     debounce: float | None = None
     debounce_max: float | None = None
 
-    def due(self, now: float) -> float | None:
-        """The earliest start of one pushed now, in seconds since the epoch; None for at once."""
-        return self.run_at if self.debounce is None else now + self.debounce
+    @property
+    def leads(self) -> bool:
+        """Whether it is debounced, but does not wait where nobody holds its key."""
+        return self.debounce is not None and self.keep_unique is not None
+
+    def due(self, now: float, *, held: bool = True) -> float | None:
+        """The earliest start of one pushed now, in seconds since the epoch; None for at once.
+
+        ``held``: another message holds the key of this one; asked of one that leads.
+        """
+        if self.debounce is None or (not held and self.leads):
+            return self.run_at
+        return now + self.debounce
+
+    def absorb(self, later: "Message") -> "Message":
+        """This one with the body of a later, debounced one of its key, both pushed in one call."""
+        if later.leads and self.debounce is None and self.run_at is None:
+            return replace(self, body=later.body)
+        wait = later.debounce
+        if wait is not None and later.debounce_max is not None:
+            wait = min(wait, later.debounce_max)
+        return replace(self, body=later.body, run_at=None, debounce=wait)

@@ -54,7 +54,11 @@ async def queues(backend: VTasksBackend) -> Queues:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One entry of the schedule: its last tick, the next ones, and how many are overdue."""
+    """One entry of the schedule: its last tick, the next ones, and how many are overdue.
+
+    ``next`` is when their messages are due, up to ``jitter`` seconds after the ticks themselves;
+    there is none of an entry that is not enabled.
+    """
 
     entry: str
     task: str
@@ -62,6 +66,8 @@ class Line:
     last: str | None
     overdue: int
     next: list[str | None]
+    jitter: float
+    enabled: bool
 
 
 async def schedule(backend: VTasksBackend, count: int) -> list[Line]:
@@ -82,18 +88,29 @@ def _line(backend: VTasksBackend, entry: Entry, now: float, last: float | None, 
     message = backend.tick_message(entry, now)
     upcoming: list[str | None] = []
     at = now
-    for _ in range(count):
+    for _ in range(count if entry.enabled else 0):
         at = entry.schedule.next_boundary(at)
-        upcoming.append(words.moment(at))
-    overdue = len(entry.due(now, last))
-    return Line(entry.name, entry.task, message.queue, words.moment(last), overdue, upcoming)
+        upcoming.append(words.moment(entry.start(at) or at))
+    overdue = len(entry.due(now, last)) if entry.enabled else 0
+    return Line(
+        entry.name,
+        entry.task,
+        message.queue,
+        words.moment(last),
+        overdue,
+        upcoming,
+        entry.jitter,
+        bool(entry.enabled),
+    )
 
 
 def schedule_text(lines: list[Line]) -> str:
     """As people read it."""
-    heads = ("ENTRY", "TASK", "QUEUE", "LAST", "OVERDUE", "NEXT")
+    heads = ("ENTRY", "TASK", "QUEUE", "LAST", "OVERDUE", "JITTER", "NEXT")
     rows = []
     for line in lines:
-        upcoming = ", ".join(at or "never" for at in line.next)
-        rows.append((line.entry, line.task, line.queue, line.last or "-", line.overdue, upcoming))
+        upcoming = ", ".join(at or "never" for at in line.next) if line.enabled else "disabled"
+        jitter = words.age(line.jitter) if line.jitter else "-"
+        known = (line.entry, line.task, line.queue, line.last or "-", line.overdue)
+        rows.append((*known, jitter, upcoming))
     return words.table(heads, rows) if rows else "VTASKS_SCHEDULE has no entries"

@@ -200,6 +200,9 @@ class Store(Protocol):
         it counts (``attempt`` 0), the holder takes its body, keeps all else, and is ``DELAYED`` for
         ``debounce`` seconds from now, or until ``debounce_max`` seconds after its own push if that
         is earlier. Otherwise the message is stored and takes the key over.
+
+        One with ``debounce`` and ``keep_unique`` is stored without that wait if nobody holds its
+        key, and a holder that has no due time takes its body and still has none.
         """
         ...
 
@@ -289,6 +292,10 @@ class Inspector(Protocol):
 
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """Numbers for each of these queues, empty ones included."""
+        ...
+
+    async def known_queues(self) -> list[str]:
+        """Every queue that has a live message or a dead letter, maybe empty ones too; sorted."""
         ...
 
     async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:

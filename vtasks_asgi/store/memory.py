@@ -85,7 +85,7 @@ class MemoryStore(MemoryControl):
                 return Receipt(message.id, False, holder, merged=True)
             assert message.unique is not None
             self._locks[message.queue, message.unique] = Lock(message.id, until)
-        run_at = message.due(now)
+        run_at = message.due(now, held=holder is not None)
         delayed = run_at is not None and run_at > now
         record = Record(
             message.id,
@@ -103,12 +103,13 @@ class MemoryStore(MemoryControl):
     def _merge(self, holder: str, message: Message, now: float) -> bool:
         """Let the holder of a key take this message's body, if it has not been started."""
         entry, due = self._entries.get(holder), message.due(now)
-        if entry is None or entry.record.attempt:
+        if entry is None or entry.record.attempt or entry.record.state not in _WAITING:
             return False
-        if message.debounce_max is not None and due is not None:
-            due = min(due, entry.since + message.debounce_max)
-        entry.record.body, entry.record.run_at = message.body, due
-        entry.record.state = State.DELAYED
+        entry.record.body = message.body
+        if not message.leads or entry.record.run_at is not None:
+            if message.debounce_max is not None and due is not None:
+                due = min(due, entry.since + message.debounce_max)
+            entry.record.run_at, entry.record.state = due, State.DELAYED
         self._ring(message.queue)
         return True
 
@@ -228,6 +229,9 @@ class MemoryStore(MemoryControl):
         else:
             self._let_key_go(entry, now)
             del self._entries[record.id]
+
+
+_WAITING = (State.READY, State.DELAYED)
 
 
 def _by_priority(entry: Entry) -> tuple[int, int]:

@@ -81,6 +81,14 @@ class MemoryInspector:
                 stats.oldest_ready = max(now - since, stats.oldest_ready or 0.0)
         return stats
 
+    async def known_queues(self) -> list[str]:
+        return sorted(self.queues())
+
+    def queues(self) -> set[str]:
+        """Every queue that holds a message."""
+        with self._work():
+            return {entry.record.queue for entry in self._entries.values()}
+
     async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
         return self.lookup_sync(ids)
 

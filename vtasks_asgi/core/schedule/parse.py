@@ -15,6 +15,7 @@ from vtasks_asgi.core.schedule.every import Every
 
 MAX_NAME_LENGTH = 128
 MAX_CATCH_UP = 1000
+MAX_JITTER = 86400
 MISFIRES = ("latest", "skip", "all")
 
 
@@ -83,6 +84,9 @@ def _contradictions(raw: Mapping[str, Any], values: dict[str, Any]) -> list[str]
         found.append("['max_catch_up'] has no effect; remove it, or add 'misfire': 'all'")
     if raw.get("misfire") == "skip" and values.get("misfire_grace_time", 0) is None:
         found.append("['misfire_grace_time'] None skips nothing; use seconds, or drop 'misfire'")
+    if isinstance(schedule := values.get("schedule"), Every):
+        if values.get("jitter", 0) >= schedule.seconds:
+            found.append("['jitter'] reaches beyond the next tick; use less than the period")
     if "unique_key" in raw and values.get("unique") is False:
         found.append("['unique_key'] has no effect; remove it, or write 'unique': True")
     return found
@@ -188,6 +192,28 @@ def _unique_key(value: Any) -> str:
     return value
 
 
+def _jitter(value: Any) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"is a {_kind(value)}; use a number of seconds or a timedelta")
+    if not 0 <= value <= MAX_JITTER:  # NaN fails this too
+        raise ValueError(f"{value!r:.60} is out of range; use 0 to {MAX_JITTER} seconds (a day)")
+    return float(value)
+
+
+def _enabled(value: Any) -> Any:
+    if isinstance(value, bool) or (callable(value) and not isinstance(value, type)):
+        return value
+    if isinstance(value, str) and "." in value:
+        if all(part.isidentifier() for part in value.split(".")):
+            return value
+    raise ValueError(
+        f"{value!r:.60} is no switch; use True or False, or a function that returns one of them, or"
+        " its dotted path"
+    )
+
+
 def _integer(value: Any, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f"{value!r:.60} is out of range; use a whole number, {low} to {high}")
@@ -207,6 +233,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "misfire_grace_time": _misfire_grace_time,
     "unique": _unique,
     "unique_key": _unique_key,
+    "jitter": _jitter,
+    "enabled": _enabled,
 }
 _REQUIRED = {
     "task": "the dotted path of a task, such as 'shop.tasks.report'",

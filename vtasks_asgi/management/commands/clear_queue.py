@@ -34,7 +34,9 @@ class Command(BaseCommand):
             help=f"Queue to clear; repeatable. Default {DEFAULT_QUEUE!r}, with --failed all.",
         )
         parser.add_argument(
-            "--all-queues", action="store_true", help="Clear every queue of the settings."
+            "--all-queues",
+            action="store_true",
+            help="Clear every queue, also those that are no longer in the settings.",
         )
         parser.add_argument(
             "--failed", action="store_true", help="Delete dead letters instead of what waits."
@@ -47,11 +49,11 @@ class Command(BaseCommand):
         states = FAILED if given["failed"] else WAITING
         try:
             backend = find_backend(given["backend_alias"] or options().backend)
-            queues = _queues(backend, given)
-            self._show(backend, queues, on_loop(_stats(backend, queues)), given)
+            stats = on_loop(_stats(backend, _queues(backend, given)))
+            self._show(backend, stats, given)
             if not given["force"]:
                 _confirm()
-            deleted = on_loop(_purge(backend, queues, states))
+            deleted = on_loop(_purge(backend, list(stats), states))
         except VTasksError as error:
             raise CommandError(str(error)) from error
         for queue, count in deleted.items():
@@ -60,26 +62,24 @@ class Command(BaseCommand):
     def _show(
         self,
         backend: VTasksBackend,
-        queues: list[str],
         stats: dict[str, QueueStats],
         given: dict[str, Any],
     ) -> None:
         what = "dead letters" if given["failed"] else "waiting messages"
         self.stdout.write(f"To be deleted from backend {backend.alias!r}, {what}:")
-        for queue in queues:
-            found = stats[queue]
+        configured = {*options().queues, *backend.queues}
+        for queue, found in stats.items():
             count = found.dead if given["failed"] else found.ready + found.delayed
-            known = "" if not backend.queues or queue in backend.queues else ", not in the settings"
+            known = "" if queue in configured else ", not in the settings"
             self.stdout.write(f"  {queue}: {count} ({found.running} running stay{known})")
 
 
-def _queues(backend: VTasksBackend, given: dict[str, Any]) -> list[str]:
+def _queues(backend: VTasksBackend, given: dict[str, Any]) -> list[str] | None:
+    """Those that are named; None for all there are."""
     named = given["queue"]
     if named:
         return [named] if isinstance(named, str) else list(dict.fromkeys(named))
-    if given["all_queues"] or given["failed"]:
-        return list(dict.fromkeys([*options().queues, *sorted(backend.queues)]))
-    return [DEFAULT_QUEUE]
+    return None if given["all_queues"] or given["failed"] else [DEFAULT_QUEUE]
 
 
 def _confirm() -> None:
@@ -93,9 +93,18 @@ def _confirm() -> None:
         )
 
 
-async def _stats(backend: VTasksBackend, queues: list[str]) -> dict[str, QueueStats]:
+async def _stats(backend: VTasksBackend, queues: list[str] | None) -> dict[str, QueueStats]:
     async with opened(backend) as store:
-        return await store.stats(queues)
+        if queues is not None:
+            return await store.stats(queues)
+        configured = dict.fromkeys([*options().queues, *sorted(backend.queues)])
+        stats = await store.stats(list(configured | dict.fromkeys(await store.known_queues())))
+    # A store may know the names of queues that have been empty for long.
+    return {
+        queue: found
+        for queue, found in stats.items()
+        if queue in configured or found.ready or found.delayed or found.running or found.dead
+    }
 
 
 async def _purge(

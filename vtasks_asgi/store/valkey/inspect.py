@@ -45,6 +45,9 @@ class ValkeyInspector:
         replies = await self._calls(requests)
         return {queue: records.counted(r) for queue, r in zip(queues, replies, strict=True)}
 
+    async def known_queues(self) -> list[str]:
+        return await self._queues()
+
     async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
         wanted = records.possible(ids)
         queues = await self._queues()

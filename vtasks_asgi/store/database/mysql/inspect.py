@@ -8,6 +8,7 @@ from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
 from vtasks_asgi.store.database.mysql import control, unique
 from vtasks_asgi.store.database.mysql.dead import erase
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
+from vtasks_asgi.store.database.queues import known_queues
 from vtasks_asgi.store.database.records import (
     DEAD_ROWS,
     DONE_ROWS,
@@ -30,6 +31,8 @@ SELECT queue, CASE WHEN state = 1 AND run_at <= %s THEN 0 ELSE state END AS is_n
     MIN(GREATEST(created_at, COALESCE(run_at, created_at)))
 FROM vtasks_message WHERE queue IN %s GROUP BY queue, is_now
 """
+
+_KNOWN = known_queues("1 = 1")  # one index has all states
 
 _COUNT_DEAD = "SELECT queue, COUNT(*) FROM vtasks_deadletter WHERE queue IN %s GROUP BY queue"
 
@@ -69,6 +72,11 @@ def stats(step: Step, queues: Sequence[str]) -> dict[str, QueueStats]:
     for queue in control.paused(step).queues.keys() & result.keys():
         result[queue].paused = True
     return result
+
+
+def known(step: Step) -> list[str]:
+    """The queues there are."""
+    return sorted(str(queue) for (queue,) in step.rows(_KNOWN))
 
 
 def browse(

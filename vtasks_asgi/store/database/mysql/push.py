@@ -69,6 +69,8 @@ def _take_keys(step: Step, items: Sequence[Item]) -> None:
             _join(takers[_key(item)], item)
         elif item.message.debounce is None:
             item.refuse(unique.take(step, item.message))
+        elif item.message.leads and unique.take(step, item.message) is None:
+            item.message = replace(item.message, debounce=None)
         else:
             item.refuse(unique.merge_or_take(step, item.message), merged=True)
         if item.receipt.stored:
@@ -86,10 +88,7 @@ def _join(holder: Item, item: Item) -> None:
         return  # the insert refuses it
     item.refuse(first.id, merged=message.debounce is not None)
     if message.debounce is not None:
-        wait = message.debounce
-        if message.debounce_max is not None:
-            wait = min(wait, message.debounce_max)
-        holder.message = replace(first, body=message.body, run_at=None, debounce=wait)
+        holder.message = first.absorb(message)
 
 
 def _portions(items: Sequence[Item]) -> Iterator[list[Item]]:

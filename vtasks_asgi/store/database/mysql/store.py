@@ -191,6 +191,9 @@ class MySQLStore:
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         return await self._read(lambda step: inspect.stats(step, queues))
 
+    async def known_queues(self) -> list[str]:
+        return await self._read(inspect.known)
+
     async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
         return await self._read(lambda step: inspect.lookup(step, ids))
 

@@ -39,6 +39,10 @@ UPDATE vtasks_message SET state = 1, body = %s, run_at = LEAST(%s, COALESCE(crea
 WHERE uid = %s AND attempt = 0
 """
 
+_MERGE_INTO_FIRST = """
+UPDATE vtasks_message SET body = %s WHERE uid = %s AND attempt = 0 AND run_at IS NULL
+"""
+
 _FREE = """
 SELECT k.queue, k.`key`, k.uid FROM vtasks_uniquekey AS k WHERE k.until <= %s
   AND NOT EXISTS (SELECT 1 FROM vtasks_message AS m WHERE m.uid = k.uid) LIMIT %s
@@ -64,6 +68,8 @@ def merge_or_take(step: Step, message: Message) -> str | None:
     """
     owner, _ = _locked(step, message)
     if owner != message.id and step.rows(_WAITS, owner, message.unique):
+        if message.leads and step.run(_MERGE_INTO_FIRST, message.body, owner) == 1:
+            return owner
         due = message.due(step.now)
         if step.run(_MERGE, message.body, due, message.debounce_max, due, owner) == 1:
             return owner

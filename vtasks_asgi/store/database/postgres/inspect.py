@@ -8,6 +8,7 @@ from vtasks_asgi.store.database.postgres import keys
 from vtasks_asgi.store.database.postgres.arrays import texts
 from vtasks_asgi.store.database.postgres.keys import NOW
 from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row
+from vtasks_asgi.store.database.queues import BY_STATE, known_queues
 from vtasks_asgi.store.database.records import (
     DEAD_ROWS,
     DONE_ROWS,
@@ -54,6 +55,8 @@ SELECT p.name, 5, 0, NULL FROM vtasks_pause AS p, t
 WHERE p.kind = 0 AND p.name = ANY ($1) AND (p.until IS NULL OR p.until > t.now)
 """
 _PAUSED = 5
+
+_KNOWN = known_queues(*BY_STATE)
 
 _TICKS = f"""
 WITH {NOW}
@@ -117,6 +120,12 @@ def stats(queues: Sequence[str]) -> Plan[dict[str, QueueStats]]:
         if state == READY:
             result[queue].oldest_ready = max(0.0, waited)
     return result
+
+
+def known() -> Plan[list[str]]:
+    """The queues there are."""
+    [rows] = yield [Query(_KNOWN, (), tuned=False)]
+    return sorted(queue for (queue,) in rows)
 
 
 def browse(

@@ -207,6 +207,9 @@ class PostgresStore:
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         return await self._runner.run(lambda: inspect.stats(queues))
 
+    async def known_queues(self) -> list[str]:
+        return await self._runner.run(inspect.known)
+
     async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
         return await self._runner.run(lambda: inspect.lookup(ids))
 

@@ -31,21 +31,23 @@ class Verdicts:
             if holder is not None and holder != message.id:
                 if message.debounce is None:
                     return Receipt(message.id, False, holder)
-                if self._merge(holder, message, message.debounce):
+                if self._merge(holder, message):
                     return Receipt(message.id, False, holder, merged=True)
+            elif message.leads:
+                message = replace(message, debounce=None)
             self.holders[key] = message.id
         self.known.add(message.id)
         self.new[message.id] = message
         return Receipt(message.id)
 
-    def _merge(self, holder: str, message: Message, wait: float) -> bool:
+    def _merge(self, holder: str, message: Message) -> bool:
         if holder in self.new:  # pushed in this very call, so its own push is now
-            if message.debounce_max is not None:
-                wait = min(wait, message.debounce_max)
-            first = self.new[holder]
-            self.new[holder] = replace(first, body=message.body, run_at=None, debounce=wait)
+            self.new[holder] = self.new[holder].absorb(message)
             return True
         if holder in self.waiting:
+            earlier = self.merged.get(holder)
+            if earlier is not None and not earlier.leads:  # it has a due time by now
+                message = replace(message, keep_unique=None)
             self.merged[holder] = message
             return True
         return False

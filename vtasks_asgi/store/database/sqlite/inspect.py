@@ -9,6 +9,7 @@ import orjson
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
 from vtasks_asgi.store.database.pauses import QUEUE
+from vtasks_asgi.store.database.queues import BY_STATE, known_queues
 from vtasks_asgi.store.database.records import (
     DEAD_ROWS,
     DONE_ROWS,
@@ -34,6 +35,8 @@ _COUNT_DEAD = """
 SELECT queue, count(*) FROM vtasks_deadletter
 WHERE queue IN (SELECT value FROM json_each(?)) GROUP BY queue
 """
+
+_KNOWN = known_queues(*BY_STATE)
 
 _EXHUME = """
 INSERT INTO vtasks_message
@@ -68,6 +71,11 @@ def stats(conn: Connection, queues: Sequence[str], now: float) -> dict[str, Queu
     for queue in control.paused_names(conn, QUEUE, now) & result.keys():
         result[queue].paused = True
     return result
+
+
+def known(conn: Connection) -> list[str]:
+    """The queues there are."""
+    return sorted(queue for (queue,) in conn.execute(_KNOWN))
 
 
 def browse(

@@ -96,9 +96,9 @@ WHERE seq = ? RETURNING {_COLUMNS}
 
 def push(conn: Connection, messages: Sequence[Message], now: float) -> list[Receipt]:
     """Insert all; a receipt each. The per-message answer is worked out only when one was there."""
-    rows = [_push_row(message, now) for message in messages]
     if any(message.unique is not None for message in messages):
-        return [_push_one(conn, each, row, now) for each, row in zip(messages, rows, strict=True)]
+        return [_push_one(conn, message, now) for message in messages]
+    rows = [_push_row(message, now) for message in messages]
     if len(rows) < 2:
         return [Receipt(row[0], conn.execute(_PUSH, row).rowcount == 1) for row in rows]
     (last,) = conn.execute("SELECT coalesce(max(seq), 0) FROM vtasks_message").fetchone()
@@ -108,7 +108,7 @@ def push(conn: Connection, messages: Sequence[Message], now: float) -> list[Rece
     return _receipts(messages, {uid for (uid,) in found})
 
 
-def _push_one(conn: Connection, message: Message, row: tuple[Any, ...], now: float) -> Receipt:
+def _push_one(conn: Connection, message: Message, now: float) -> Receipt:
     """Insert it unless another message holds its unique key, or takes its body."""
     holder = unique.holder(conn, message, now)
     if holder is not None:
@@ -118,6 +118,7 @@ def _push_one(conn: Connection, message: Message, row: tuple[Any, ...], now: flo
             return Receipt(message.id, False, holder)
         if unique.merge(conn, message, holder, now):
             return Receipt(message.id, False, holder, merged=True)
+    row = _push_row(message, now, held=holder is not None)
     stored = conn.execute(_PUSH, row).rowcount == 1
     if stored and message.unique is not None:
         unique.take(conn, message, now)
@@ -139,8 +140,8 @@ def _receipts(messages: Sequence[Message], new: set[str]) -> list[Receipt]:
     return receipts
 
 
-def _push_row(message: Message, now: float) -> tuple[Any, ...]:
-    run_at = message.due(now)
+def _push_row(message: Message, now: float, *, held: bool = False) -> tuple[Any, ...]:
+    run_at = message.due(now, held=held)
     state = DELAYED if run_at is not None and run_at > now else READY
     key = message.unique
     return message.id, message.queue, state, message.priority, now, run_at, message.body, key

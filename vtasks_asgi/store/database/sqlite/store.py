@@ -171,6 +171,9 @@ class SQLiteStore:
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         return await self._read(lambda conn: inspect.stats(conn, queues, self._now()))
 
+    async def known_queues(self) -> list[str]:
+        return await self._read(inspect.known)
+
     async def lookup(self, ids: Sequence[str]) -> dict[str, Record]:
         return await self._read(lambda conn: inspect.lookup(conn, ids, self._now()))
 

@@ -26,6 +26,10 @@ SET body = ?1, state = 1, run_at = min(?2, coalesce(created_at + ?3, ?2))
 WHERE uid = ?4 AND attempt = 0
 """
 
+_MERGE_INTO_FIRST = """
+UPDATE vtasks_message SET body = ? WHERE uid = ? AND attempt = 0 AND run_at IS NULL
+"""
+
 _RELEASE = "DELETE FROM vtasks_uniquekey WHERE queue = ? AND key = ? AND uid = ? AND until <= ?"
 
 _SWEEP = """
@@ -52,6 +56,9 @@ def take(conn: Connection, message: Message, now: float) -> None:
 
 def merge(conn: Connection, message: Message, holder: str, now: float) -> bool:
     """Let the holder of a key take this message's body, if it has not been started."""
+    if message.leads:
+        if conn.execute(_MERGE_INTO_FIRST, (message.body, holder)).rowcount == 1:
+            return True
     values = (message.body, message.due(now), message.debounce_max, holder)
     return conn.execute(_MERGE, values).rowcount == 1
 

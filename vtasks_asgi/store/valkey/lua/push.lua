@@ -50,19 +50,23 @@ local function flush()
 end
 
 -- Let the holder of a key take a body and wait anew, if no claim of it counts.
-local function merge(holder, key, body, wait, longest)
+local function merge(holder, key, body, wait, longest, leads)
   local old, meta = redis.call('HGET', T, holder), redis.call('HGET', M, holder)
   if not old or not meta or #meta < 24 or redis.call('HEXISTS', OWN, holder) == 1 then return end
   if redis.call('ZSCORE', DEAD, holder) or redis.call('ZSCORE', DONE, holder) then return end
-  local _, place, attempt, crashes = struct.unpack('>ddII', meta)
+  local first_due, place, attempt, crashes = struct.unpack('>ddII', meta)
   if attempt > 0 then return end
   local due, pushed = now + wait, string.sub(old .. stamp, 1, 8)
+  wake = true
+  if leads and first_due == -math.huge then
+    redis.call('HSET', T, holder, pushed .. body)
+    return true
+  end
   if longest then due = math.min(due, struct.unpack('>d', pushed) + longest) end
   redis.call('ZADD', SCHED, due, holder)
   redis.call('ZREM', READY, holder)
   redis.call('HSET', M, holder, struct.pack('>ddII', due, place, attempt, crashes) .. key)
   redis.call('HSET', T, holder, pushed .. body)
-  wake = true
   return true
 end
 
@@ -73,21 +77,25 @@ for i = 1, n do
   local place, run_at, holder, merged, meta = seq + i, nil, nil, nil, nil
   if i == index then
     place = place - ARGV[special + 1] * 2 ^ 45
-    local key, keep = ARGV[special + 3], tonumber(ARGV[special + 4]) or 0
+    local key, keep = ARGV[special + 3], tonumber(ARGV[special + 4])
     local wait, longest = tonumber(ARGV[special + 5]), tonumber(ARGV[special + 6])
-    run_at = wait and now + wait or tonumber(ARGV[special + 2])
+    local leads, held = wait and keep, nil
+    keep = keep or 0
     if key ~= '' and not known[i] then
       if taken[key] then flush() end -- the holder is of this call
       taken[key] = true
       holder = take_key(U, T, M, DEAD, DONE, key, id, now, keep)
+      held = holder
       if holder and wait then
-        merged = merge(holder, key, body, wait, longest)
+        merged = merge(holder, key, body, wait, longest, leads)
         if not merged then
           holder = nil
           redis.call('HSET', U, key, struct.pack('>d', now + keep) .. id)
         end
       end
     end
+    if wait and (held or not leads) then run_at = now + wait
+    else run_at = tonumber(ARGV[special + 2]) end
     if run_at or key ~= '' then
       meta = struct.pack('>ddII', run_at or -math.huge, place, 0, 0) .. key
     end
