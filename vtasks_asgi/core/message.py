@@ -4,6 +4,8 @@ import os
 import time
 from dataclasses import dataclass
 
+from vtasks_asgi.core.limits import Limit
+
 DEFAULT_QUEUE = "default"
 MIN_PRIORITY = -100
 MAX_PRIORITY = 100
@@ -49,6 +51,8 @@ class Message:
     ``debounce`` makes a message with a key wait so many seconds from its push, and absorb later
     ones of that key meanwhile; ``debounce_max`` bounds the wait, counted from the first push. Such
     a message has neither ``run_at`` nor ``keep_unique``.
+
+    ``limit`` is what bounds how many of its key run, or start, at once.
     """
 
     id: str
@@ -60,6 +64,7 @@ class Message:
     keep_unique: float | None = None
     debounce: float | None = None
     debounce_max: float | None = None
+    limit: Limit | None = None
 
     def due(self, now: float) -> float | None:
         """The earliest start of one pushed now, in seconds since the epoch; None for at once."""
