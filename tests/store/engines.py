@@ -109,7 +109,6 @@ class SQLite(Engine):
 
     fixture = "migrated"
     alias = "default"
-    limits = False
 
     def __init__(self) -> None:
         super().__init__()

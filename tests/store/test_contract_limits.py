@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 
 import pytest
@@ -329,7 +329,7 @@ async def test_claims_of_many_processes_never_exceed_a_limit(
     most = dict(running)
     finished: list[str] = []
     lock = threading.Lock()
-    outcomes = cycle([DONE, DONE, Retry(b"h", 0.0), DONE, Release()])
+    outcomes: Iterator[Outcome] = cycle([DONE, DONE, Retry(b"h", 0.0), DONE, Release()])
 
     def begun(claims: list[Claim]) -> None:
         with lock:

@@ -369,6 +369,12 @@ def cursor_position(cursor: str | None) -> int:
     return int(cursor)
 
 
+def limited(settlements: Sequence[Settlement]) -> list[tuple[str, str]]:
+    """Queue and limit key of what is settled, in the order in which everybody takes locks."""
+    claims = [settlement.claim for settlement in settlements]
+    return sorted({(each.queue, each.limit.key) for each in claims if each.limit is not None})
+
+
 def by_queue(messages: Sequence[Message]) -> Mapping[str, list[Message]]:
     """Group messages by queue, keeping their order."""
     groups: dict[str, list[Message]] = {}

@@ -24,6 +24,7 @@ from vtasks_asgi.store.base import (
     State,
     Ticked,
     Ticks,
+    limited,
 )
 from vtasks_asgi.store.memory_inspect import Entry, Lock, in_force
 from vtasks_asgi.store.memory_limits import MemoryLimits, by_priority
@@ -151,18 +152,16 @@ class MemoryStore(MemoryLimits):
         return self.settle_sync(settlements)
 
     def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
-        settled, freed = Settled(), set()
+        settled = Settled()
         with self._work() as now:
             for settlement in settlements:
                 if entry := self._held(settlement.claim):
                     self._apply(entry, settlement, now)
-                    if entry.limit is not None:
-                        freed.add((entry.record.queue, entry.limit.key))
                     if isinstance(settlement.outcome, Release | Retry) and entry.record.reason:
                         settled.cancelled.append(settlement.claim)
                 else:
                     settled.lost.append(settlement.claim)
-            for queue, key in sorted(freed):
+            for queue, key in limited(settlements):
                 self._let_go(queue, key, now)
             buried = {s.claim.queue for s in settlements if isinstance(s.outcome, Dead)}
             for queue in buried | {claim.queue for claim in settled.cancelled}:
