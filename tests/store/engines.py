@@ -129,7 +129,6 @@ class Postgres(Engine):
 
     fixture = "postgres_still"
     alias = still.ALIAS
-    limits = False
 
     def empty(self) -> None:
         empty_tables(still.ALIAS)

@@ -12,7 +12,9 @@ from vtasks_asgi.store.base import Claim
 SWEEP_LIMIT = 100
 
 
-def limit_of(key: str | None, count: int | None, interval: float | None) -> Limit | None:
+def limit_of(
+    key: str | None = None, count: int | None = None, interval: float | None = None
+) -> Limit | None:
     """From the three columns."""
     return None if key is None else Limit(key, count, interval)
 

@@ -30,7 +30,8 @@ from vtasks_asgi.store.base import (
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
-from vtasks_asgi.store.database.postgres import claim, control, inspect, push, settle
+from vtasks_asgi.store.database.postgres import claim, control, inspect, limits, push, settle
+from vtasks_asgi.store.database.postgres.admission import admit
 from vtasks_asgi.store.database.postgres.bell import Listener, Ringer
 from vtasks_asgi.store.database.postgres.connections import mapped_errors
 from vtasks_asgi.store.database.postgres.plan import Plan
@@ -148,9 +149,13 @@ class PostgresStore:
         self._heard[queue] = self._doorbell.listen(queue)
         paces = self._paces[queue]
         if paces.ready.begin():
-            claimed = await self._runner.run(
+            claimed, limited = await self._runner.run(
                 lambda: claim.claim(queue, limit, worker=worker, lease=lease)
             )
+            if limited:
+                claimed = await admit(
+                    self._runner, queue, limited, claimed, worker=worker, lease=lease
+                )
             if paces.ready.end():
                 first = await self._runner.run(lambda: claim.first(queue, paces.first))
                 paces.first = min(first, *(each.handle for each in claimed.claims), first)
@@ -168,7 +173,10 @@ class PostgresStore:
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
         back = {s.claim.queue for s in settlements if _goes_back(s)}
         words = self._ringer.words(back) if back else []
-        settled = await self._runner.run(lambda: settle.settle(settlements, self._cap, words))
+        settled = await self._runner.run(
+            lambda: settle.settle(settlements, self._cap, words),
+            transaction=limits.among(settlements),
+        )
         if back:
             self._doorbell.ring(back)
         return settled
@@ -178,7 +186,9 @@ class PostgresStore:
 
     def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
         settled = self._runner.run_here(
-            lambda: settle.settle(settlements, self._cap, []), ours=self._ours()
+            lambda: settle.settle(settlements, self._cap, []),
+            ours=self._ours(),
+            transaction=limits.among(settlements),
         )
         if back := {s.claim.queue for s in settlements if _goes_back(s)}:
             tell = partial(self._announce, back)
@@ -189,10 +199,13 @@ class PostgresStore:
         pace = self._paces[queue].expired
         if not pace.begin():
             return []
-        claims = await self._runner.run(
+        claims, keys = await self._runner.run(
             lambda: claim.reclaim(queue, limit, worker=worker, lease=lease)
         )
         pace.end()
+        if keys:
+            await self._runner.run(lambda: limits.let_go(keys), transaction=True)
+            self._doorbell.ring({queue})
         return claims
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
@@ -282,7 +295,8 @@ class PostgresStore:
 
 
 def _goes_back(settlement: Settlement) -> bool:
-    return isinstance(settlement.outcome, Retry | Release)
+    """Is there work again: itself, or another one of its limit's key?"""
+    return isinstance(settlement.outcome, Retry | Release) or settlement.claim.limit is not None
 
 
 def _in_loop() -> bool:
