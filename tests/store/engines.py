@@ -219,7 +219,6 @@ class MariaDB(Engine):
 
     fixture = "mariadb_database"
     alias = "mariadb"
-    limits = False
 
     def empty(self) -> None:
         self._options["init_command"] = f"SET timestamp = {FakeClock().now()}"

@@ -26,6 +26,7 @@ from vtasks_asgi.store.base import (
     State,
     Ticked,
     Ticks,
+    limited,
 )
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.mysql import consume, control, inspect, push
@@ -155,7 +156,7 @@ class MySQLStore:
             lambda step: consume.settle(step, settlements, self._cap)
         )
         back = {s.claim.queue for s in settlements if isinstance(s.outcome, Retry | Release)}
-        if back:
+        if back := back | {queue for queue, _ in limited(settlements)}:
             self._doorbell.ring(back)
         return settled
 
