@@ -35,7 +35,7 @@ UPDATE vtasks_limit SET tat = %s, held = GREATEST(held, %s) WHERE queue = %s AND
 
 _RUNNING = f"""
 SELECT limit_key, COUNT(*) {_FROM} WHERE queue = %s AND limit_key IN %s AND limit_state = 2
-GROUP BY limit_key
+GROUP BY limit_key ORDER BY NULL
 """
 
 _HOLD = f"UPDATE vtasks_message SET state = 1, run_at = {HELD!r} WHERE seq IN %s"
