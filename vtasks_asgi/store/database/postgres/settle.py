@@ -111,6 +111,11 @@ def save(claim: Claim) -> Plan[bool]:
     return bool(rows)
 
 
+def goes_back(settlement: Settlement) -> bool:
+    """Is there work again: itself, or another one of its limit's key?"""
+    return isinstance(settlement.outcome, Retry | Release) or settlement.claim.limit is not None
+
+
 def settle(settlements: Sequence[Settlement], cap: int, words: Sequence[str]) -> Plan[Settled]:
     """Write every outcome whose token still holds, and evict what is over the cap then."""
     settled = Settled()

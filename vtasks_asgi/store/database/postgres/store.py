@@ -14,7 +14,6 @@ from django.db import connections, transaction
 
 from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.core.outcome import Release, Retry
 from vtasks_asgi.store.base import (
     Claim,
     Claimed,
@@ -149,12 +148,12 @@ class PostgresStore:
         self._heard[queue] = self._doorbell.listen(queue)
         paces = self._paces[queue]
         if paces.ready.begin():
-            claimed, limited = await self._runner.run(
+            claimed, more = await self._runner.run(
                 lambda: claim.claim(queue, limit, worker=worker, lease=lease)
             )
-            if limited:
+            if more:
                 claimed = await admit(
-                    self._runner, queue, limited, claimed, worker=worker, lease=lease
+                    self._runner, queue, more, claimed, worker=worker, lease=lease
                 )
             if paces.ready.end():
                 first = await self._runner.run(lambda: claim.first(queue, paces.first))
@@ -171,7 +170,7 @@ class PostgresStore:
         return self._runner.run_in_thread(lambda: claim.extend(claims, lease=lease))
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
-        back = {s.claim.queue for s in settlements if _goes_back(s)}
+        back = {s.claim.queue for s in settlements if settle.goes_back(s)}
         words = self._ringer.words(back) if back else []
         settled = await self._runner.run(
             lambda: settle.settle(settlements, self._cap, words),
@@ -190,7 +189,7 @@ class PostgresStore:
             ours=self._ours(),
             transaction=limits.among(settlements),
         )
-        if back := {s.claim.queue for s in settlements if _goes_back(s)}:
+        if back := {s.claim.queue for s in settlements if settle.goes_back(s)}:
             tell = partial(self._announce, back)
             transaction.on_commit(tell, using=self._alias, robust=True)
         return settled
@@ -292,11 +291,6 @@ class PostgresStore:
         if self._runner.is_open and _in_loop():
             return self._runner.run_in_thread(make)
         return self._runner.run_here(make, ours=self._ours(), transaction=transaction)
-
-
-def _goes_back(settlement: Settlement) -> bool:
-    """Is there work again: itself, or another one of its limit's key?"""
-    return isinstance(settlement.outcome, Retry | Release) or settlement.claim.limit is not None
 
 
 def _in_loop() -> bool:
