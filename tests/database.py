@@ -7,7 +7,9 @@ from typing import Any
 from django.apps import apps
 from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.models import F, FloatField
+from django.db.models import Case, F, FloatField, When
+
+from vtasks_asgi.core.limits import HELD
 
 
 def empty_tables(alias: str = DEFAULT_DB_ALIAS) -> None:
@@ -29,9 +31,15 @@ def age_tables(alias: str, seconds: float) -> None:
         times = [field.name for field in model._meta.fields if isinstance(field, FloatField)]
         if model.__name__ != "Tick":
             model._default_manager.using(alias).update(
-                **{name: F(name) - seconds for name in times}
+                **{name: _before(name, seconds) for name in times if name != "limit_interval"}
             )
     connections[alias].close()
+
+
+def _before(name: str, seconds: float) -> Any:
+    if name != "run_at":
+        return F(name) - seconds
+    return Case(When(run_at__lt=HELD, then=F(name) - seconds), default=F(name))
 
 
 @contextmanager

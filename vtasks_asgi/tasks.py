@@ -20,7 +20,7 @@ from django.core.signals import setting_changed
 from django.tasks import Task, task_backends
 from django.tasks.exceptions import InvalidTask
 
-from vtasks_asgi import registry, task_options, uniqueness
+from vtasks_asgi import limiting, registry, task_options, uniqueness
 from vtasks_asgi.core.retry import (
     DEFAULT_BACKOFF,
     DEFAULT_MAX_ATTEMPTS,
@@ -30,6 +30,7 @@ from vtasks_asgi.core.retry import (
     RetryPolicy,
     Waits,
 )
+from vtasks_asgi.limiting import LimitKey
 from vtasks_asgi.uniqueness import UniqueKey
 
 P = ParamSpec("P")
@@ -66,6 +67,9 @@ class UsingOptions(TypedDict, total=False):
     remove_unique_on_complete: bool | None
     on_duplicate: Literal["reject", "existing"] | None
     on_commit: bool | None
+    concurrency_limit: int | None
+    rate_limit: str | None
+    limit_key: LimitKey | None
 
 
 _APART = ("unique", "unique_key", "debounce", "debounce_max", "debounce_edge")
@@ -105,6 +109,12 @@ class VTask(_Task[P, R]):
             True. Database backends join it, whatever this says.
         transactional: what a synchronous task does in its backend's database and its end are one
             transaction: however often it is run, its effects there come once.
+        concurrency_limit: so many run at once in the whole fleet; what is above waits, and uses no
+            slot and no attempt meanwhile. Default is no limit.
+        rate_limit: so many start per s, m, h or d in the whole fleet, evenly spread, such as
+            "100/m".
+        limit_key: a text, or a function of the arguments that returns one: calls of a queue that
+            have the same share their limits. Default is the task's name.
     """
 
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
@@ -126,6 +136,9 @@ class VTask(_Task[P, R]):
     debounce_max: float | None = None
     debounce_edge: Literal["trailing", "leading", "both"] = "trailing"
     transactional: bool = False
+    concurrency_limit: int | None = None
+    rate_limit: str | None = None
+    limit_key: LimitKey | None = None
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -267,8 +280,12 @@ def _validate(task: VTask[Any, Any]) -> None:
             f"{name}: only a synchronous function can be transactional, for Django has no"
             " transactions in coroutines; write it with def"
         )
-    if problem := task_options.problem(task) or uniqueness.problem(task):
+    if problem := _problem(task):
         raise InvalidTask(f"{name}: {problem}")
+
+
+def _problem(task: VTask[Any, Any]) -> str | None:
+    return task_options.problem(task) or uniqueness.problem(task) or limiting.problem(task)
 
 
 __all__ = ["Backoff", "UniqueTask", "VTask"]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PEN = Pen(FOLDER / "ledger")
 LOOK_EVERY = 0.02
+#: Runs of the ``squeezed`` tasks at once.
+SQUEEZED = 4
 
 
 def gate(name: str) -> Path:
@@ -156,3 +158,27 @@ async def beat(context: "TaskContext[Any, Any]", schedule: str) -> None:
     assert moment is not None
     with PEN.run(f"{schedule}@{moment.timestamp():.0f}"):
         pass
+
+
+@task(concurrency_limit=SQUEEZED, limit_key="squeezed")
+async def squeezed(key: str, seconds: float) -> int:
+    """``nap``, of which few may run at once."""
+    with PEN.run(key):
+        await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+@task(concurrency_limit=SQUEEZED, limit_key="squeezed")
+def squeezed_sync(key: str, seconds: float) -> int:
+    """``doze``, under the same limit."""
+    with PEN.run(key):
+        time.sleep(seconds)
+    return os.getpid()
+
+
+@task(rate_limit="600/m")
+async def paced(key: str) -> int:
+    """Starts ten times a second."""
+    with PEN.run(key):
+        pass
+    return os.getpid()

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 from tests.store.compare import counts, essence, names, seen
 from tests.store.engines import Engine, Memory
 from tests.store.helpers import browse_all, ids, now
+from vtasks_asgi.core.limits import Limit
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry
 from vtasks_asgi.store.base import Claim, FullStore, Settlement, State, Ticked
@@ -45,6 +46,13 @@ DATA = st.binary(max_size=2)
 KEY = st.sampled_from(["a", "b"])
 UNIQUE = st.just(()) | st.tuples(KEY, st.sampled_from([None, None, 20.5]))
 DEBOUNCE = st.tuples(KEY, st.sampled_from([None, 5.5]), st.just(5.5), st.sampled_from([None, 12.5]))
+# Few keys and small numbers, so that they meet; paces miss whole and half seconds.
+LIMITED = st.builds(
+    Limit,
+    st.sampled_from(["l", "m"]),
+    st.sampled_from([None, 1, 2, 2]),
+    st.sampled_from([None, None, 0.01, 7.3]),
+).filter(lambda limit: limit.concurrency or limit.interval)
 OUTCOME: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Done, DATA, st.none() | DATA, st.sampled_from([0.0, 15.5, 90.5])),
     st.builds(Retry, DATA, WAIT),
@@ -124,6 +132,7 @@ class StoreMachine(RuleBasedStateMachine):
         delay=DELAY,
         body=DATA,
         unique=UNIQUE | DEBOUNCE,
+        limits=st.lists(st.none() | LIMITED, min_size=4, max_size=4),
     )
     def push(
         self,
@@ -132,6 +141,7 @@ class StoreMachine(RuleBasedStateMachine):
         delay: float | None,
         body: bytes,
         unique: tuple[Any, ...],
+        limits: list[Limit | None],
     ) -> None:
         ids = [new_id() for _ in priorities]
         answers = []
@@ -141,6 +151,8 @@ class StoreMachine(RuleBasedStateMachine):
                 Message(id, queue, body, priority, run_at, *unique)
                 for id, priority in zip(ids, priorities, strict=True)
             ]
+            for message, limit in zip(messages, limits, strict=False):
+                message.limit = limit if self.kind.limits else None
             answers.append(self.run(side.store.push(messages)))
         assert answers[0] == answers[1]
         stored = {receipt.id for receipt in answers[0] if receipt.stored}

@@ -4,6 +4,8 @@ import os
 import time
 from dataclasses import dataclass, replace
 
+from vtasks_asgi.core.limits import Limit
+
 DEFAULT_QUEUE = "default"
 MIN_PRIORITY = -100
 MAX_PRIORITY = 100
@@ -50,6 +52,8 @@ class Message:
     ones of that key meanwhile; ``debounce_max`` bounds the wait, counted from the first push. Such
     a message has no ``run_at``. With ``keep_unique`` besides it leads: it waits only if its key is
     held.
+
+    ``limit`` is what bounds how many of its key run, or start, at once.
     """
 
     id: str
@@ -61,6 +65,7 @@ class Message:
     keep_unique: float | None = None
     debounce: float | None = None
     debounce_max: float | None = None
+    limit: Limit | None = None
 
     @property
     def leads(self) -> bool:

@@ -44,6 +44,9 @@ class Message(models.Model):
     unique_key = models.CharField(max_length=64, null=True)
     note = models.BinaryField(null=True)
     cancelled_at = models.FloatField(null=True)
+    limit_key = models.CharField(max_length=64, null=True)
+    limit_count = models.IntegerField(null=True)
+    limit_interval = models.FloatField(null=True)
 
     class Meta:
         verbose_name = _("message")
@@ -66,11 +69,21 @@ class Message(models.Model):
                 condition=models.Q(state=RUNNING),
                 name="vtasks_message_running",
             ),
+            models.Index(
+                "queue",
+                "limit_key",
+                "state",
+                "run_at",
+                models.F("priority").desc(),
+                "seq",
+                condition=models.Q(limit_key__isnull=False),
+                name="vtasks_message_limit",
+            ),
         ]
 
     @classmethod
     def check(cls, **kwargs: Any) -> list[CheckMessage]:
-        """Without Django's warnings that MySQL ignores partial indexes: 0004 replaces them."""
+        """Without Django's warnings that MySQL ignores partial indexes: 0004, 0007 replace them."""
         return [each for each in super().check(**kwargs) if each.id not in _REPLACED_INDEXES]
 
     def __str__(self) -> str:
@@ -115,6 +128,9 @@ class DeadLetter(models.Model):
     finished_at = models.FloatField()
     unique_key = models.CharField(max_length=64, null=True)
     note = models.BinaryField(null=True)
+    limit_key = models.CharField(max_length=64, null=True)
+    limit_count = models.IntegerField(null=True)
+    limit_interval = models.FloatField(null=True)
 
     class Meta:
         verbose_name = _("dead letter")
@@ -138,6 +154,24 @@ class UniqueKey(models.Model):
         verbose_name = _("unique key")
         verbose_name_plural = _("unique keys")
         indexes = [models.Index(fields=["until"], name="vtasks_uniquekey_until")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Limit(models.Model):
+    """The pace of a limit's key, and whether messages wait for it. Its lock is the key's."""
+
+    pk = models.CompositePrimaryKey("queue", "key")
+    queue = models.CharField(max_length=100)
+    key = models.CharField(max_length=64)
+    tat = models.FloatField()
+    held = models.BooleanField()
+
+    class Meta:
+        verbose_name = _("limit")
+        verbose_name_plural = _("limits")
+        indexes = [models.Index(fields=["queue", "held", "key"], name="vtasks_limit_held")]
 
     def __str__(self) -> str:
         return self.key

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
+from vtasks_asgi.core.limits import Limit
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Outcome
 from vtasks_asgi.store.control import Control
@@ -26,7 +27,8 @@ from vtasks_asgi.store.control import Control
 class State(StrEnum):
     """Where a message is. ``DONE`` exists only while its result is kept.
 
-    A message whose time has come stays ``DELAYED`` until a claim promotes it.
+    A message whose time has come stays ``DELAYED`` until a claim promotes it. One that its limit
+    holds back is ``DELAYED`` as well.
     """
 
     READY = "ready"
@@ -72,7 +74,7 @@ class Claim:
     ``unique`` is the unique key it holds. ``handle`` is the store's own reference to the message,
     opaque to everybody else. ``note`` is what its runs have noted so far: its holder may change it,
     and ``save`` and ``settle`` write it. ``cancelled`` is set by ``reclaim`` if somebody has asked
-    for its end, and later by whoever learns of that.
+    for its end, and later by whoever learns of that. ``limit`` is the message's.
     """
 
     id: str
@@ -90,13 +92,15 @@ class Claim:
     unique: str | None = None
     note: bytes | None = None
     cancelled: bool = False
+    limit: Limit | None = None
 
 
 @dataclass(slots=True)
 class Claimed:
     """What ``claim`` found.
 
-    ``next_due`` is in seconds from now, 0.0 for "already", None when nothing stays delayed.
+    ``next_due`` is in seconds from now, 0.0 for "already", None when nothing that has a date stays
+    delayed. It is 0.0 where a limit has held something back, for there may be more behind.
     """
 
     claims: list[Claim]
@@ -137,9 +141,9 @@ class Record:
     """One message as an onlooker sees it, whatever its state. Times are epoch seconds.
 
     ``worker`` and ``started_at`` belong to the claim in progress; earlier attempts, and for
-    finished messages all attempts, are in ``history``. ``run_at`` is meant for ``DELAYED``,
-    ``value`` for ``DONE``, ``reason`` for ``DEAD``; ``attempt`` and ``crashes`` for all but
-    ``DONE``. ``note`` is there in every state.
+    finished messages all attempts, are in ``history``. ``run_at`` is meant for ``DELAYED``, None
+    there for what a limit holds back without a date; ``value`` for ``DONE``, ``reason`` for
+    ``DEAD``; ``attempt`` and ``crashes`` for all but ``DONE``. ``note`` is there in every state.
     """
 
     id: str
@@ -228,6 +232,14 @@ class Store(Protocol):
         The oldest is the first pushed, however often it was delayed or tried since. Messages whose
         time has come are promoted within the same step. Each one taken has its attempt counted and
         a new token, and is held for ``lease`` seconds.
+
+        One whose ``limit`` allows no start is not taken, nor what else with that limit is ready, or
+        due before it would: all wait without a date, ``DELAYED``, attempts and places as they were.
+        All that run with a key count, whoever holds them; every start moves the key's pace (see
+        ``core.limits``). What waits is let go again, highest priority first, then oldest first: at
+        once when one that ran with its key has been settled, however that came out, or at the date
+        at which the pace allows it. The limit of the first that waits says how many: so many as may
+        start, those included that are ready, or due by then, anyway.
         """
         ...
 
@@ -263,7 +275,9 @@ class Store(Protocol):
         """Take over up to ``limit`` expired leases, each with a new token and one more crash.
 
         The longest expired come first. ``attempt`` is not counted again: what was lost had been
-        counted when it was claimed.
+        counted when it was claimed. It also lets go what limits have held back for those that are
+        no longer there, such as purged or cancelled ones: a store with very many keys may take
+        several calls for all of them.
         """
         ...
 
@@ -360,6 +374,12 @@ def cursor_position(cursor: str | None) -> int:
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise ValueError("the cursor makes no sense; leave it out to start anew")
     return int(cursor)
+
+
+def limited(settlements: Sequence[Settlement]) -> list[tuple[str, str]]:
+    """Queue and limit key of what is settled, in the order in which everybody takes locks."""
+    claims = [settlement.claim for settlement in settlements]
+    return sorted({(each.queue, each.limit.key) for each in claims if each.limit is not None})
 
 
 def by_queue(messages: Sequence[Message]) -> Mapping[str, list[Message]]:

@@ -1,7 +1,8 @@
 """The reference store: the contract in dicts, for tests and as the specification.
 
 One lock makes every verb atomic; nothing survives the process. What onlookers ask is answered in
-``store.memory_inspect``, what operators do in ``store.memory_control``.
+``store.memory_inspect``, what operators do in ``store.memory_control``, limits are in
+``store.memory_limits``.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from secrets import token_hex
 
 from vtasks_asgi.core.clock import Clock, SystemClock
+from vtasks_asgi.core.limits import HELD
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import CANCELLED, Dead, Release, Retry
 from vtasks_asgi.store.base import (
@@ -22,12 +24,13 @@ from vtasks_asgi.store.base import (
     State,
     Ticked,
     Ticks,
+    limited,
 )
-from vtasks_asgi.store.memory_control import MemoryControl
 from vtasks_asgi.store.memory_inspect import Entry, Lock, in_force
+from vtasks_asgi.store.memory_limits import MemoryLimits, by_priority
 
 
-class MemoryStore(MemoryControl):
+class MemoryStore(MemoryLimits):
     """See ``store.base``. ``dead_letter_cap`` is per queue; ``clock`` the system's by default."""
 
     def __init__(self, *, clock: Clock | None = None, dead_letter_cap: int = 1000) -> None:
@@ -96,7 +99,9 @@ class MemoryStore(MemoryControl):
             run_at,
         )
         seq = next(self._seqs)
-        self._entries[message.id] = Entry(record, seq, since=now, unique=message.unique)
+        self._entries[message.id] = Entry(
+            record, seq, since=now, unique=message.unique, limit=message.limit
+        )
         self._ring(message.queue)
         return Receipt(message.id)
 
@@ -121,15 +126,18 @@ class MemoryStore(MemoryControl):
             for entry in self._of(queue, State.DELAYED):
                 if (entry.record.run_at or 0.0) <= now:
                     entry.record.state = State.READY
-            due = [entry.record.run_at or 0.0 for entry in self._of(queue, State.DELAYED)]
             pause = in_force(self._paused.queues, now)
-            due += [until for name, until in pause.items() if name == queue and until is not None]
-            ready = [] if queue in pause else sorted(self._of(queue, State.READY), key=_by_priority)
-            claims = []
+            ready = [] if queue in pause else sorted(self._of(queue, State.READY), key=by_priority)
+            claims, gates = [], self._gates(queue, now)
             for entry in ready[: max(0, limit)]:
-                entry.record.attempt += 1
-                claims.append(hand_out(entry, worker, now, lease))
-            return Claimed(claims, min(due) - now if due else None)
+                if entry.limit is None or gates.admit(entry.limit):
+                    entry.record.attempt += 1
+                    claims.append(hand_out(entry, worker, now, lease))
+            due = [now] if self._pass(queue, gates, now) else []
+            due += [entry.record.run_at or 0.0 for entry in self._of(queue, State.DELAYED)]
+            due += [until for name, until in pause.items() if name == queue and until is not None]
+            next_due = min(due, default=HELD)
+            return Claimed(claims, next_due - now if next_due < HELD else None)
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
         with self._work() as now:
@@ -154,6 +162,8 @@ class MemoryStore(MemoryControl):
                         settled.cancelled.append(settlement.claim)
                 else:
                     settled.lost.append(settlement.claim)
+            for queue, key in limited(settlements):
+                self._let_go(queue, key, now)
             buried = {s.claim.queue for s in settlements if isinstance(s.outcome, Dead)}
             for queue in buried | {claim.queue for claim in settled.cancelled}:
                 if evicted := self._evict(queue):
@@ -169,6 +179,7 @@ class MemoryStore(MemoryControl):
 
     async def reclaim(self, queue: str, limit: int, *, worker: str, lease: float) -> list[Claim]:
         with self._work() as now:
+            self._sweep(queue, now)
             expired = [e for e in self._of(queue, State.RUNNING) if e.lease_until <= now]
             expired.sort(key=lambda entry: entry.lease_until)
             claims = []
@@ -234,10 +245,6 @@ class MemoryStore(MemoryControl):
 _WAITING = (State.READY, State.DELAYED)
 
 
-def _by_priority(entry: Entry) -> tuple[int, int]:
-    return -entry.record.priority, entry.seq
-
-
 def hand_out(entry: Entry, worker: str, now: float, lease: float) -> Claim:
     """Put a message into a worker's hands."""
     record = entry.record
@@ -255,4 +262,5 @@ def hand_out(entry: Entry, worker: str, now: float, lease: float) -> Claim:
         record.run_at,
         unique=entry.unique,
         note=record.note,
+        limit=entry.limit,
     )

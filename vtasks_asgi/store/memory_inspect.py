@@ -9,6 +9,7 @@ from itertools import count
 
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.errors import StoreUnavailable
+from vtasks_asgi.core.limits import HELD, Limit
 from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
 from vtasks_asgi.store.control import Paused
 
@@ -19,7 +20,7 @@ class Entry:
 
     ``seq`` orders pushes, and for finished messages their ends. ``since`` is the time of the push,
     or of the end. ``lease_until`` counts while there is a ``token``. ``unique`` is its key.
-    ``cancelled`` is a mark on one that runs.
+    ``cancelled`` is a mark on one that runs. What its ``limit`` holds back is due at ``HELD``.
     """
 
     record: Record
@@ -30,6 +31,7 @@ class Entry:
     expires_at: float | None = None
     unique: str | None = None
     cancelled: bool = False
+    limit: Limit | None = None
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class MemoryInspector:
     def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
         with self._work() as now:
             found = {id: self._entries[id] for id in ids if id in self._entries}
-            return {id: replace(e.record) for id, e in found.items() if not _expired(e, now)}
+            return {id: _shown(e) for id, e in found.items() if not _expired(e, now)}
 
     async def browse(
         self, queue: str, state: State, *, limit: int, cursor: str | None = None
@@ -107,7 +109,7 @@ class MemoryInspector:
             rest = [e for e in self._of(queue, state) if e.seq > after and not _expired(e, now)]
             page = rest[:limit]
             more = len(rest) > limit
-            return [replace(e.record) for e in page], str(page[-1].seq) if more else None
+            return [_shown(e) for e in page], str(page[-1].seq) if more else None
 
     async def requeue(self, ids: Sequence[str]) -> int:
         requeued = 0
@@ -120,7 +122,9 @@ class MemoryInspector:
                 if self._take_key(old.queue, key, id, until=now, now=now):
                     continue
                 record = Record(id, old.queue, State.READY, old.body, old.priority, note=old.note)
-                self._entries[id] = Entry(record, next(self._seqs), since=now, unique=key)
+                self._entries[id] = Entry(
+                    record, next(self._seqs), since=now, unique=key, limit=entry.limit
+                )
                 self._ring(old.queue)
                 requeued += 1
         return requeued
@@ -182,6 +186,13 @@ def in_force(pauses: dict[str, float | None], now: float) -> dict[str, float | N
 
 
 _LIVE = (State.READY, State.DELAYED, State.RUNNING)
+
+
+def _shown(entry: Entry) -> Record:
+    record = replace(entry.record)
+    if record.run_at is not None and record.run_at >= HELD:
+        record.run_at = None
+    return record
 
 
 def _expired(entry: Entry, now: float) -> bool:

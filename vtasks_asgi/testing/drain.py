@@ -88,6 +88,8 @@ async def _claim(store: FullStore, queues: Iterable[str]) -> tuple[list[Claim], 
         batch = options().batch_queues.get(queue)
         limit = batch.count if batch else 1
         claimed = await store.claim(queue, limit, worker=WORKER, lease=LEASE)
+        while not claimed.claims and claimed.next_due == 0.0:  # look behind what limits hold back
+            claimed = await store.claim(queue, limit, worker=WORKER, lease=LEASE)
         if claimed.claims:
             return claimed.claims, None
         if claimed.next_due is not None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from vtasks_asgi.core.limits import HELD
 from vtasks_asgi.store.base import Record, State
 
 READY, DELAYED, RUNNING = 0, 1, 2
@@ -51,7 +52,7 @@ def live_record(row: tuple[Any, ...]) -> Record:
         STATES[state],
         body,
         priority,
-        run_at=run_at,
+        run_at=None if run_at is not None and run_at >= HELD else run_at,
         attempt=attempt,
         crashes=crashes,
         history=history,

@@ -7,9 +7,11 @@ here sorts. A caller's open transaction is never waited for: its messages are sk
 from collections.abc import Iterable, Sequence
 from secrets import token_hex
 
+from vtasks_asgi.core.limits import HELD
 from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Release, Retry
-from vtasks_asgi.store.base import Claim, Claimed, Settled, Settlement
-from vtasks_asgi.store.database.mysql import control, dead, unique
+from vtasks_asgi.store.base import Claim, Claimed, Settled, Settlement, limited
+from vtasks_asgi.store.database.limited import columns_of, limit_of
+from vtasks_asgi.store.database.mysql import control, dead, limits, unique
 from vtasks_asgi.store.database.mysql.control import PAUSED_UNTIL
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
 from vtasks_asgi.store.database.pace import Paces
@@ -27,7 +29,12 @@ SELECT seq {_FROM} WHERE queue = %s AND state = 1 AND turn <= %s
 ORDER BY turn LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
-_COLUMNS = "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key, note"
+_COLUMNS = (
+    "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key, note,"
+    " limit_key, limit_count, limit_interval"
+)
+#: Where in a row the limit is.
+_LIMIT = slice(10, 13)
 
 _NEXT = f"""
 SELECT {_COLUMNS} {_FROM} WHERE queue = %s AND state = 0
@@ -61,8 +68,9 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 
 _BURY = """
 INSERT INTO vtasks_deadletter
-    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note,
+    limit_key, limit_count, limit_interval)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 _LET_GO = "token = NULL, worker = NULL, started_at = NULL, lease_until = NULL"
@@ -74,7 +82,7 @@ _RELEASE = f"{_BACK}, attempt = attempt - %s WHERE seq = %s"
 def check_tables(step: Step) -> None:
     """Fail unless the migrations have run, those for MySQL included."""
     step.rows(f"SELECT 1 {_FROM} LIMIT 0")
-    step.rows("SELECT 1 FROM vtasks_pause LIMIT 0")
+    step.rows("SELECT 1 FROM vtasks_limit LIMIT 0")
 
 
 def claim(
@@ -88,13 +96,19 @@ def claim(
         [(pause,)] = step.rows(f"SELECT {PAUSED_UNTIL}", *control.pause_of(step, queue))
     if pause is not None:
         return nothing(paces.next_due, control.paused_until(pause), step.now)
-    rows = _next(step, queue, max(limit, 0), paces)
+    found = _next(step, queue, max(limit, 0), paces)
+    rows, gates = limits.sift(step, queue, found, _LIMIT)
     token = token_hex(8)
     _hold(step, "state = 2, attempt = attempt + 1", rows, token, worker, lease)
     claims = [_claim(queue, token, row) for row in rows]
     for claim in claims:
         claim.attempt += 1
     due = paces.next_due
+    if gates is not None:
+        taken = {claim.handle for claim in claims}
+        denied = [row[0] for row in found if row[0] not in taken]
+        later = limits.put_aside(step, queue, gates, denied)
+        due = paces.next_due = min((at for at in (due, later) if at is not None), default=None)
     return Claimed(claims, None if due is None else max(0.0, due - step.now))
 
 
@@ -111,7 +125,7 @@ def _promote(step: Step, queue: str, paces: Paces) -> float | None:
 
 def _next_due(step: Step, queue: str) -> tuple[float | None, float | None]:
     [(next_due, pause)] = step.rows(_NEXT_DUE, queue, *control.pause_of(step, queue))
-    return next_due, pause
+    return next_due if next_due is None or next_due < HELD else None, pause
 
 
 def _next(step: Step, queue: str, limit: int, paces: Paces) -> Sequence[Row]:
@@ -140,7 +154,7 @@ def _claim(queue: str, token: str, row: Row) -> Claim:
     seq, uid, priority, attempt, crashes, body, history, run_at, key, note = row[:10]
     return Claim(
         *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
-        *(None, None, seq, key, note),
+        *(None, None, seq, key, note, False, limit_of(*row[_LIMIT])),
     )
 
 
@@ -152,12 +166,13 @@ def reclaim(
         return []
     rows = step.rows(_EXPIRED, queue, step.now, max(limit, 0))
     paces.expired.end()
+    limits.let_go(step, limits.neglected(step, queue))
     token = token_hex(8)
     _hold(step, "crashes = crashes + 1", rows, token, worker, lease)
     claims = [_claim(queue, token, row) for row in rows]
     for claim, row in zip(claims, rows, strict=True):
         claim.crashes += 1
-        claim.lost_worker, claim.lost_at, cancelled = row[10:]
+        claim.lost_worker, claim.lost_at, cancelled = row[_LIMIT.stop :]
         claim.cancelled = bool(cancelled)
     return claims
 
@@ -210,6 +225,7 @@ def settle(step: Step, settlements: Sequence[Settlement], cap: int) -> Settled:
     for settlement in good:
         _put_back(step, settlement)
     dead.bury(step, [claim.handle for claim in settled.cancelled], CANCELLED)
+    limits.let_go(step, limited(settlements))
     buried = {s.claim.queue for s in good if isinstance(s.outcome, Dead)}
     for queue in buried | {claim.queue for claim in settled.cancelled}:
         if evicted := dead.evict(step, queue, cap):
@@ -243,7 +259,8 @@ def _result(claim: Claim, outcome: Done, now: float) -> Row:
 def _letter(claim: Claim, outcome: Dead, now: float) -> Row:
     tries = (claim.attempt, claim.crashes)
     kept = (outcome.history, outcome.reason, now, claim.unique, claim.note)
-    return claim.id, claim.queue, claim.priority, *tries, claim.body, *kept
+    limit = columns_of(claim.limit)
+    return claim.id, claim.queue, claim.priority, *tries, claim.body, *kept, *limit
 
 
 def _put_back(step: Step, settlement: Settlement) -> None:

@@ -7,8 +7,10 @@ from vtasks_asgi.store.database.mysql.step import Step, lists
 
 _BURY = """
 INSERT INTO vtasks_deadletter
-    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note)
-SELECT uid, queue, priority, attempt, crashes, body, history, %s, %s, unique_key, note
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note,
+    limit_key, limit_count, limit_interval)
+SELECT uid, queue, priority, attempt, crashes, body, history, %s, %s, unique_key, note,
+    limit_key, limit_count, limit_interval
 FROM vtasks_message WHERE seq IN %s
 """
 

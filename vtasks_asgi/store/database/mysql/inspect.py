@@ -5,7 +5,7 @@ from typing import Any
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
-from vtasks_asgi.store.database.mysql import control, unique
+from vtasks_asgi.store.database.mysql import control, limits, unique
 from vtasks_asgi.store.database.mysql.dead import erase
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
 from vtasks_asgi.store.database.queues import known_queues
@@ -38,8 +38,10 @@ _COUNT_DEAD = "SELECT queue, COUNT(*) FROM vtasks_deadletter WHERE queue IN %s G
 
 _EXHUME = """
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note)
-SELECT uid, queue, 0, priority, %s, 0, 0, body, unique_key, note
+    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note,
+    limit_key, limit_count, limit_interval)
+SELECT uid, queue, 0, priority, %s, 0, 0, body, unique_key, note,
+    limit_key, limit_count, limit_interval
 FROM vtasks_deadletter WHERE seq = %s
 """
 
@@ -140,6 +142,7 @@ def purge(step: Step, queue: str, state: State, before: float | None) -> tuple[i
 def prune(step: Step, limit: int) -> int:
     """Delete results past their time, oldest first, and unique keys nobody holds."""
     unique.sweep(step, max(limit, 0))
+    limits.sweep(step, max(limit, 0))
     query = "SELECT seq FROM vtasks_result WHERE expires_at <= %s ORDER BY expires_at LIMIT %s"
     found = step.rows(query, step.now, max(limit, 0))
     return erase(step, "vtasks_result", [seq for (seq,) in found])

@@ -8,6 +8,7 @@ from django.db.utils import IntegrityError
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import Receipt, Ticked
+from vtasks_asgi.store.database.limited import columns_of
 from vtasks_asgi.store.database.mysql import unique
 from vtasks_asgi.store.database.mysql.link import is_duplicate
 from vtasks_asgi.store.database.mysql.step import LIST_LIMIT, Row, Step, lists
@@ -21,6 +22,8 @@ INSERT INTO vtasks_message
     (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key)
 VALUES """
 _ROW = "(%s, %s, %s, %s, %s, %s, 0, 0, %s, %s)"
+_PUSH_LIMITED = _PUSH.replace("unique_key)", "unique_key, limit_key, limit_count, limit_interval)")
+_ROW_LIMITED = "(%s, %s, %s, %s, %s, %s, 0, 0, %s, %s, %s, %s, %s)"
 
 _FINISHED = """
 SELECT uid FROM vtasks_result WHERE uid IN %s
@@ -109,9 +112,12 @@ def _portions(items: Sequence[Item]) -> Iterator[list[Item]]:
 
 def _insert(step: Step, items: Sequence[Item]) -> None:
     """One statement, all or nothing; where an id was there, each half for itself."""
-    values = [value for item in items for value in _row(item.message, step.now)]
+    text, form, make = _PUSH, _ROW, _row
+    if any(item.message.limit is not None for item in items):
+        text, form, make = _PUSH_LIMITED, _ROW_LIMITED, _row_limited
+    values = [value for item in items for value in make(item.message, step.now)]
     try:
-        step.run(_PUSH + ", ".join([_ROW] * len(items)), *values)
+        step.run(text + ", ".join([form] * len(items)), *values)
     except IntegrityError as error:
         if not is_duplicate(error):
             raise
@@ -128,6 +134,10 @@ def _row(message: Message, now: float) -> Row:
     state = DELAYED if run_at is not None and run_at > now else READY
     key = message.unique
     return message.id, message.queue, state, message.priority, now, run_at, message.body, key
+
+
+def _row_limited(message: Message, now: float) -> Row:
+    return (*_row(message, now), *columns_of(message.limit))
 
 
 def _take_back(step: Step, receipts: Sequence[Receipt]) -> None:

@@ -26,6 +26,7 @@ from vtasks_asgi.store.base import (
     State,
     Ticked,
     Ticks,
+    limited,
 )
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.mysql import consume, control, inspect, push
@@ -155,8 +156,8 @@ class MySQLStore:
             lambda step: consume.settle(step, settlements, self._cap)
         )
         back = {s.claim.queue for s in settlements if isinstance(s.outcome, Retry | Release)}
-        if back:
-            self._doorbell.ring(back)
+        back.update(queue for queue, _ in limited(settlements))
+        self._doorbell.ring(back)
         return settled
 
     async def save(self, claim: Claim) -> bool:

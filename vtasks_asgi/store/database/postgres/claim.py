@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from secrets import token_hex
 
+from vtasks_asgi.core.limits import HELD
 from vtasks_asgi.store.base import Claim, Claimed
+from vtasks_asgi.store.database.limited import limit_of
+from vtasks_asgi.store.database.postgres import limits
 from vtasks_asgi.store.database.postgres.arrays import int8s, texts
-from vtasks_asgi.store.database.postgres.keys import NOW
+from vtasks_asgi.store.database.postgres.keys import NOW, Key
 from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row
 from vtasks_asgi.store.database.records import PROMOTE_LIMIT
 
@@ -13,6 +16,7 @@ _COLUMNS = (
     "m.seq, m.uid, m.body, m.priority, m.attempt, m.crashes, m.history, m.run_at, m.unique_key,"
     " m.note"
 )
+_LIMITED_COLUMNS = f"{_COLUMNS}, {limits.COLUMNS}"
 
 _PAUSE = """
 pause AS MATERIALIZED (
@@ -24,35 +28,38 @@ pause AS MATERIALIZED (
 #: A pause is looked up once, and keeps the message table from being read for what is ready.
 #: What is locked is skipped, and what another worker has changed meanwhile is looked at again
 #: (EvalPlanQual), so nothing is handed out twice. The arrays make sure that the rows are found by
-#: primary key whatever the planner thinks their number is.
+#: primary key whatever the planner thinks their number is. What has a limit is only named, and left
+#: to ``admit``.
 CLAIM = f"""
 WITH {NOW},
 {_PAUSE},
 due AS MATERIALIZED (
-    SELECT seq, priority FROM vtasks_message
+    SELECT seq, priority, limit_key FROM vtasks_message
     WHERE queue = $1 AND state = 1 AND run_at <= (SELECT now FROM t)
     ORDER BY run_at LIMIT {PROMOTE_LIMIT} FOR UPDATE SKIP LOCKED),
 ready AS MATERIALIZED (
-    SELECT seq, priority FROM vtasks_message
+    SELECT seq, priority, limit_key FROM vtasks_message
     WHERE queue = $1 AND state = 0 AND NOT EXISTS (SELECT 1 FROM pause)
     ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED),
 best AS MATERIALIZED (
-    SELECT seq FROM (SELECT * FROM due UNION ALL SELECT * FROM ready) AS either
+    SELECT seq, limit_key FROM (SELECT * FROM due UNION ALL SELECT * FROM ready) AS either
     WHERE NOT EXISTS (SELECT 1 FROM pause) ORDER BY priority DESC, seq LIMIT $2),
 promoted AS (
     UPDATE vtasks_message SET state = 0
-    WHERE seq = ANY (ARRAY(SELECT seq FROM due EXCEPT SELECT seq FROM best))),
+    WHERE seq = ANY (ARRAY(
+        SELECT seq FROM due EXCEPT SELECT seq FROM best WHERE limit_key IS NULL))),
 taken AS (
     UPDATE vtasks_message AS m SET state = 2, attempt = m.attempt + 1, token = $3, worker = $4,
         started_at = t.now, lease_until = t.now + $5::float8
-    FROM t WHERE m.seq = ANY (ARRAY(SELECT seq FROM best))
+    FROM t WHERE m.seq = ANY (ARRAY(SELECT seq FROM best WHERE limit_key IS NULL))
     RETURNING {_COLUMNS}),
 later AS (
     SELECT CASE WHEN (SELECT count(*) FROM due) = {PROMOTE_LIMIT} THEN 0 ELSE least((
         SELECT run_at FROM vtasks_message
-        WHERE queue = $1 AND state = 1 AND run_at > (SELECT now FROM t)
-        ORDER BY run_at LIMIT 1), (SELECT until FROM pause)) - (SELECT now FROM t) END AS next_due)
-SELECT later.next_due, taken.* FROM later LEFT JOIN taken ON true
+        WHERE queue = $1 AND state = 1 AND run_at > (SELECT now FROM t) AND run_at < {HELD!r}
+        ORDER BY run_at LIMIT 1), (SELECT until FROM pause)) - (SELECT now FROM t) END AS next_due,
+    (SELECT array_agg(seq) FROM best WHERE limit_key IS NOT NULL) AS limited)
+SELECT later.next_due, later.limited, taken.* FROM later LEFT JOIN taken ON true
 """
 
 _BY_AGE = "FROM vtasks_message WHERE queue = $1 AND seq >= $2 AND state = 0"
@@ -63,7 +70,7 @@ _LATER = f"""
 WITH {NOW},
 {_PAUSE},
 ready AS MATERIALIZED (
-    SELECT seq {_BY_AGE} AND NOT EXISTS (SELECT 1 FROM pause)
+    SELECT seq {_BY_AGE} AND limit_key IS NULL AND NOT EXISTS (SELECT 1 FROM pause)
     ORDER BY seq LIMIT $3 FOR UPDATE SKIP LOCKED)
 UPDATE vtasks_message AS m SET state = 2, attempt = m.attempt + 1, token = $4, worker = $5,
     started_at = t.now, lease_until = t.now + $6::float8
@@ -80,7 +87,8 @@ lost AS MATERIALIZED (
 UPDATE vtasks_message AS m SET crashes = m.crashes + 1, token = $3, worker = $4,
     started_at = t.now, lease_until = t.now + $5::float8
 FROM lost, t WHERE m.seq = lost.seq
-RETURNING lost.lease_until, lost.worker, lost.started_at, m.cancelled_at IS NOT NULL, {_COLUMNS}
+RETURNING lost.lease_until, lost.worker, lost.started_at, m.cancelled_at IS NOT NULL,
+    {_LIMITED_COLUMNS}
 """
 
 # A row that is being settled at this moment is neither extended nor lost, and never waited for.
@@ -100,16 +108,32 @@ SELECT n FROM held
 """
 
 
-def claim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[Claimed]:
-    """Promote what is due, then take the best ``limit`` messages."""
+def claim(
+    queue: str, limit: int, *, worker: str, lease: float
+) -> Plan[tuple[Claimed, Sequence[int]]]:
+    """Promote what is due, then take the best ``limit`` messages; and those left to ``admit``."""
     token = token_hex(8)
     query = Query(CLAIM, (queue, max(limit, 0), token, worker, lease))
     [rows] = yield [query]
-    next_due = rows[0][0]
-    if rows[0][1] is None:
-        return Claimed([], next_due)
-    rows.sort(key=_by_priority)  # RETURNING promises no order
-    return Claimed([_claim(queue, token, row[1:]) for row in rows], next_due)
+    next_due, limited = rows[0][:2]
+    if rows[0][2] is None:
+        return Claimed([], next_due), limited or ()
+    taken = [row[2:] for row in rows]
+    taken.sort(key=_by_priority)  # RETURNING promises no order
+    return Claimed([_claim(queue, token, row) for row in taken], next_due), limited or ()
+
+
+def admit(
+    queue: str, limited: Sequence[int], claimed: Claimed, *, worker: str, lease: float
+) -> Plan[Claimed]:
+    """Take those of these messages as well that their limits allow; of several steps."""
+    rows, token, next_due = yield from limits.admit(
+        queue, limited, _LIMITED_COLUMNS, worker=worker, lease=lease
+    )
+    claims = [*claimed.claims, *(_claim(queue, token, row) for row in rows)]
+    claims.sort(key=lambda claim: (-claim.priority, claim.handle))
+    known = [due for due in (next_due, claimed.next_due) if due is not None]
+    return Claimed(claims, min(known, default=None))
 
 
 def first(queue: str, since: int) -> Plan[int]:
@@ -128,29 +152,34 @@ def claim_later(
 
 
 def _by_priority(row: Row) -> tuple[int, int]:
-    return -row[4], row[1]
+    return -row[3], row[0]
 
 
 def _claim(queue: str, token: str, row: Row) -> Claim:
-    seq, uid, body, priority, attempt, crashes, history, run_at, key, note = row
+    seq, uid, body, priority, attempt, crashes, history, run_at, key, note, *limit = row
     return Claim(
         *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
-        *(None, None, seq, key, note),
+        *(None, None, seq, key, note, False, limit_of(*limit)),
     )
 
 
-def reclaim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[list[Claim]]:
-    """Take over expired leases; each claim names who lost it, and since when it was held."""
+def reclaim(
+    queue: str, limit: int, *, worker: str, lease: float
+) -> Plan[tuple[list[Claim], list[Key]]]:
+    """Take over expired leases; each claim names who lost it, and since when it was held.
+
+    And the limits' keys that somebody has to let go.
+    """
     token = token_hex(8)
     query = Query(_RECLAIM, (queue, max(limit, 0), token, worker, lease))
-    [rows] = yield [query]
+    rows, keys = yield from limits.neglected(query, queue)
     rows.sort(key=lambda row: (row[0], row[4]))
     claims = []
     for _, lost_worker, lost_at, cancelled, *columns in rows:
         claim = _claim(queue, token, tuple(columns))
         claim.lost_worker, claim.lost_at, claim.cancelled = lost_worker, lost_at, cancelled
         claims.append(claim)
-    return claims
+    return claims, keys
 
 
 def extend(claims: Sequence[Claim], *, lease: float) -> Plan[list[Claim]]:

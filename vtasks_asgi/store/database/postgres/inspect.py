@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import QueueStats, Record, State, Ticks, cursor_position
-from vtasks_asgi.store.database.postgres import keys
+from vtasks_asgi.store.database.postgres import keys, limits
 from vtasks_asgi.store.database.postgres.arrays import texts
 from vtasks_asgi.store.database.postgres.keys import NOW
 from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row
@@ -71,10 +71,14 @@ _EXHUME = f"""
 WITH {NOW},
 letter AS (
     DELETE FROM vtasks_deadletter AS d USING unnest($1::text[]) WITH ORDINALITY AS w(uid, n)
-    WHERE d.uid = w.uid RETURNING w.n, d.uid, d.queue, d.priority, d.body, d.unique_key, d.note)
+    WHERE d.uid = w.uid RETURNING w.n, d.uid, d.queue, d.priority, d.body, d.unique_key, d.note,
+        d.limit_key, d.limit_count, d.limit_interval)
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note)
-SELECT uid, queue, 0, priority, t.now, 0, 0, body, unique_key, note FROM letter, t ORDER BY n
+    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note,
+    limit_key, limit_count, limit_interval)
+SELECT uid, queue, 0, priority, t.now, 0, 0, body, unique_key, note,
+    limit_key, limit_count, limit_interval
+FROM letter, t ORDER BY n
 ON CONFLICT (uid) DO NOTHING
 """
 
@@ -190,7 +194,7 @@ def prune(limit: int) -> Plan[int]:
     """Delete results past their time, oldest first, and unique keys nobody holds."""
     limit = max(limit, 0)
     yield from keys.sweep(limit)
-    [rows] = yield [Query(_PRUNE, (limit,))]
+    [rows, _] = yield [Query(_PRUNE, (limit,)), limits.sweep(limit)]
     return len(rows)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import Receipt, Ticked
+from vtasks_asgi.store.database.limited import columns_of
 from vtasks_asgi.store.database.postgres import keys
 from vtasks_asgi.store.database.postgres.arrays import byteas, float8s, int8s, texts
 from vtasks_asgi.store.database.postgres.keys import NOW
@@ -32,6 +33,13 @@ stored AS (
     RETURNING uid)
 SELECT CASE WHEN count(*) < $8 THEN coalesce(array_agg(uid), '{{}}') END FROM stored
 """
+
+_PUSH_LIMITED = (
+    _PUSH.replace("unique_key)", "unique_key, limit_key, limit_count, limit_interval)")
+    .replace("m.body, m.key\n", "m.body, m.key, m.limit_key, m.most::int4, m.pace\n")
+    .replace("$7::float8[])", "$7::float8[], $9::text[], $10::float8[], $11::float8[])")
+    .replace("wait, n)", "wait, limit_key, most, pace, n)")
+)
 
 #: The same for one, the common case of a site: no array, nothing for the planner to get wrong.
 _PUSH_ONE = f"""
@@ -88,7 +96,7 @@ def push(messages: Sequence[Message], words: Sequence[str]) -> Plan[list[Receipt
 def _push_plain(messages: Sequence[Message], words: Sequence[str]) -> Plan[list[Receipt]]:
     if not messages:
         return []
-    if len(messages) == 1:
+    if len(messages) == 1 and messages[0].limit is None:
         [stored, *_] = yield [_insert_one(messages[0]), *ring(words)]
         return [Receipt(messages[0].id, bool(stored))]
     [[(new,)], *_] = yield [_insert(messages), *ring(words)]
@@ -109,19 +117,21 @@ def _insert_one(message: Message) -> Query:
 
 
 def _insert(messages: Sequence[Message]) -> Query:
-    return Query(
-        _PUSH,
-        (
-            texts([each.id for each in messages]),
-            texts([each.queue for each in messages]),
-            int8s([each.priority for each in messages]),
-            float8s([each.run_at for each in messages]),
-            byteas([each.body for each in messages]),
-            texts([each.unique for each in messages]),
-            float8s([each.debounce for each in messages]),
-            len(messages),
-        ),
+    values = (
+        texts([each.id for each in messages]),
+        texts([each.queue for each in messages]),
+        int8s([each.priority for each in messages]),
+        float8s([each.run_at for each in messages]),
+        byteas([each.body for each in messages]),
+        texts([each.unique for each in messages]),
+        float8s([each.debounce for each in messages]),
+        len(messages),
     )
+    if all(each.limit is None for each in messages):
+        return Query(_PUSH, values)
+    limits = [columns_of(each.limit) for each in messages]
+    names, counts, intervals = zip(*limits, strict=True)
+    return Query(_PUSH_LIMITED, (*values, texts(names), float8s(counts), float8s(intervals)))
 
 
 def _receipts(messages: Sequence[Message], new: Collection[str] | None) -> list[Receipt]:

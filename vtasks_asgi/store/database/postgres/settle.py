@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Release, Retry
-from vtasks_asgi.store.base import Claim, Settled, Settlement
-from vtasks_asgi.store.database.postgres import dead, keys
+from vtasks_asgi.store.base import Claim, Settled, Settlement, limited
+from vtasks_asgi.store.database.postgres import dead, keys, limits
 from vtasks_asgi.store.database.postgres.arrays import byteas, float8s, int8s, texts
 from vtasks_asgi.store.database.postgres.keys import NOW
 from vtasks_asgi.store.database.postgres.plan import Plan, Query
@@ -58,12 +58,12 @@ gone AS (
         WITH ORDINALITY AS s(seq, token, note, reason, history, n)
     WHERE m.seq = s.seq AND m.token = s.token
     RETURNING s.n, m.uid, m.queue, m.priority, m.attempt, m.crashes, m.body, m.unique_key,
-        s.note, s.reason, s.history),
+        s.note, s.reason, s.history, {limits.COLUMNS}),
 buried AS (
     INSERT INTO vtasks_deadletter (uid, queue, priority, attempt, crashes, body, history, reason,
-        finished_at, unique_key, note)
+        finished_at, unique_key, note, limit_key, limit_count, limit_interval)
     SELECT uid, queue, priority, attempt, crashes, body, history, left(reason, 200), t.now,
-        unique_key, note
+        unique_key, note, limit_key, limit_count, limit_interval
     FROM gone, t ORDER BY n
     ON CONFLICT (uid) DO UPDATE SET history = excluded.history, reason = excluded.reason,
         finished_at = excluded.finished_at, note = excluded.note)
@@ -111,6 +111,11 @@ def save(claim: Claim) -> Plan[bool]:
     return bool(rows)
 
 
+def goes_back(settlement: Settlement) -> bool:
+    """Is there work again: itself, or another one of its limit's key?"""
+    return isinstance(settlement.outcome, Retry | Release) or settlement.claim.limit is not None
+
+
 def settle(settlements: Sequence[Settlement], cap: int, words: Sequence[str]) -> Plan[Settled]:
     """Write every outcome whose token still holds, and evict what is over the cap then."""
     settled = Settled()
@@ -133,6 +138,8 @@ def settle(settlements: Sequence[Settlement], cap: int, words: Sequence[str]) ->
         settled.cancelled = [put_back[n - 1].claim for (n,) in ended]
         [rows] = yield [dead.evict({claim.queue for claim in settled.cancelled}, cap)]
         evicted.update(queue for (queue,) in rows)
+    if freed := limited(settlements):
+        yield from limits.let_go(freed)
     settled.evicted = dict(evicted)
     return settled
 

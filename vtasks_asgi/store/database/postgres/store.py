@@ -14,7 +14,6 @@ from django.db import connections, transaction
 
 from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.core.outcome import Release, Retry
 from vtasks_asgi.store.base import (
     Claim,
     Claimed,
@@ -30,7 +29,8 @@ from vtasks_asgi.store.base import (
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
-from vtasks_asgi.store.database.postgres import claim, control, inspect, push, settle
+from vtasks_asgi.store.database.postgres import claim, control, inspect, limits, push, settle
+from vtasks_asgi.store.database.postgres.admission import admit
 from vtasks_asgi.store.database.postgres.bell import Listener, Ringer
 from vtasks_asgi.store.database.postgres.connections import mapped_errors
 from vtasks_asgi.store.database.postgres.plan import Plan
@@ -148,9 +148,13 @@ class PostgresStore:
         self._heard[queue] = self._doorbell.listen(queue)
         paces = self._paces[queue]
         if paces.ready.begin():
-            claimed = await self._runner.run(
+            claimed, more = await self._runner.run(
                 lambda: claim.claim(queue, limit, worker=worker, lease=lease)
             )
+            if more:
+                claimed = await admit(
+                    self._runner, queue, more, claimed, worker=worker, lease=lease
+                )
             if paces.ready.end():
                 first = await self._runner.run(lambda: claim.first(queue, paces.first))
                 paces.first = min(first, *(each.handle for each in claimed.claims), first)
@@ -166,9 +170,12 @@ class PostgresStore:
         return self._runner.run_in_thread(lambda: claim.extend(claims, lease=lease))
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
-        back = {s.claim.queue for s in settlements if _goes_back(s)}
+        back = {s.claim.queue for s in settlements if settle.goes_back(s)}
         words = self._ringer.words(back) if back else []
-        settled = await self._runner.run(lambda: settle.settle(settlements, self._cap, words))
+        settled = await self._runner.run(
+            lambda: settle.settle(settlements, self._cap, words),
+            transaction=limits.among(settlements),
+        )
         if back:
             self._doorbell.ring(back)
         return settled
@@ -178,9 +185,11 @@ class PostgresStore:
 
     def settle_sync(self, settlements: Sequence[Settlement]) -> Settled:
         settled = self._runner.run_here(
-            lambda: settle.settle(settlements, self._cap, []), ours=self._ours()
+            lambda: settle.settle(settlements, self._cap, []),
+            ours=self._ours(),
+            transaction=limits.among(settlements),
         )
-        if back := {s.claim.queue for s in settlements if _goes_back(s)}:
+        if back := {s.claim.queue for s in settlements if settle.goes_back(s)}:
             tell = partial(self._announce, back)
             transaction.on_commit(tell, using=self._alias, robust=True)
         return settled
@@ -189,10 +198,13 @@ class PostgresStore:
         pace = self._paces[queue].expired
         if not pace.begin():
             return []
-        claims = await self._runner.run(
+        claims, keys = await self._runner.run(
             lambda: claim.reclaim(queue, limit, worker=worker, lease=lease)
         )
         pace.end()
+        if keys:
+            await self._runner.run(lambda: limits.let_go(keys), transaction=True)
+            self._doorbell.ring({queue})
         return claims
 
     async def wait(self, queues: Sequence[str], timeout: float) -> None:
@@ -282,10 +294,6 @@ class PostgresStore:
         if self._runner.is_open and _in_loop():
             return self._runner.run_in_thread(make)
         return self._runner.run_here(make, ours=self._ours(), transaction=transaction)
-
-
-def _goes_back(settlement: Settlement) -> bool:
-    return isinstance(settlement.outcome, Retry | Release)
 
 
 def _in_loop() -> bool:

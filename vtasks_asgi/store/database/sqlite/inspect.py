@@ -23,7 +23,7 @@ from vtasks_asgi.store.database.records import (
     live_record,
     page,
 )
-from vtasks_asgi.store.database.sqlite import control, unique
+from vtasks_asgi.store.database.sqlite import control, limits, unique
 
 _COUNT = """
 SELECT queue, CASE WHEN state = 1 AND run_at <= ?1 THEN 0 ELSE state END AS is_now, count(*),
@@ -40,8 +40,10 @@ _KNOWN = known_queues(*BY_STATE)
 
 _EXHUME = """
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note)
-SELECT uid, queue, 0, priority, ?, 0, 0, body, unique_key, note
+    (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note,
+    limit_key, limit_count, limit_interval)
+SELECT uid, queue, 0, priority, ?, 0, 0, body, unique_key, note,
+    limit_key, limit_count, limit_interval
 FROM vtasks_deadletter WHERE uid = ?
 """
 
@@ -143,6 +145,7 @@ def purge(conn: Connection, queue: str, state: State, before: float | None) -> i
 def prune(conn: Connection, limit: int, now: float) -> int:
     """Delete results past their time, oldest first, and unique keys nobody holds."""
     unique.sweep(conn, max(limit, 0), now)
+    limits.sweep(conn, max(limit, 0), now)
     query = """
         DELETE FROM vtasks_result WHERE seq IN (
             SELECT seq FROM vtasks_result WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)

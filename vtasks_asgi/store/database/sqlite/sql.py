@@ -10,12 +10,22 @@ from secrets import token_hex
 from sqlite3 import Connection
 from typing import Any
 
+from vtasks_asgi.core.limits import HELD
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Release, Retry
-from vtasks_asgi.store.base import Claim, Claimed, Receipt, Settled, Settlement, Ticked
+from vtasks_asgi.store.base import (
+    Claim,
+    Claimed,
+    Receipt,
+    Settled,
+    Settlement,
+    Ticked,
+    limited,
+)
+from vtasks_asgi.store.database.limited import columns_of, limit_of
 from vtasks_asgi.store.database.pauses import nothing
 from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
-from vtasks_asgi.store.database.sqlite import control, dead, unique
+from vtasks_asgi.store.database.sqlite import control, dead, limits, unique
 
 # A finished message keeps its id as long as its result or dead letter is kept. Numbered, not named
 # parameters: binding names costs as much again as the insert.
@@ -27,6 +37,9 @@ WHERE NOT EXISTS (SELECT 1 FROM vtasks_result WHERE uid = ?1)
   AND NOT EXISTS (SELECT 1 FROM vtasks_deadletter WHERE uid = ?1)
 ON CONFLICT (uid) DO NOTHING
 """
+_PUSH_LIMITED = _PUSH.replace(
+    "unique_key)", "unique_key, limit_key, limit_count, limit_interval)"
+).replace("?8\n", "?8, ?9, ?10, ?11\n")
 
 _TICK = """
 INSERT INTO vtasks_tick (schedule, at) VALUES (?, ?)
@@ -41,7 +54,10 @@ UPDATE vtasks_message SET state = 0 WHERE seq IN (
     ORDER BY run_at LIMIT ?)
 """
 
-_COLUMNS = "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key, note"
+_COLUMNS = (
+    "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key, note,"
+    " limit_key, limit_count, limit_interval"
+)
 
 _CLAIM = f"""
 UPDATE vtasks_message
@@ -66,8 +82,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 _BURY = """
 INSERT INTO vtasks_deadletter
-    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note,
+    limit_key, limit_count, limit_interval)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _LET_GO = "token = NULL, worker = NULL, started_at = NULL, lease_until = NULL"
@@ -96,7 +113,7 @@ WHERE seq = ? RETURNING {_COLUMNS}
 
 def push(conn: Connection, messages: Sequence[Message], now: float) -> list[Receipt]:
     """Insert all; a receipt each. The per-message answer is worked out only when one was there."""
-    if any(message.unique is not None for message in messages):
+    if any(each.unique is not None or each.limit is not None for each in messages):
         return [_push_one(conn, message, now) for message in messages]
     rows = [_push_row(message, now) for message in messages]
     if len(rows) < 2:
@@ -119,7 +136,10 @@ def _push_one(conn: Connection, message: Message, now: float) -> Receipt:
         if unique.merge(conn, message, holder, now):
             return Receipt(message.id, False, holder, merged=True)
     row = _push_row(message, now, held=holder is not None)
-    stored = conn.execute(_PUSH, row).rowcount == 1
+    if message.limit is None:
+        stored = conn.execute(_PUSH, row).rowcount == 1
+    else:
+        stored = conn.execute(_PUSH_LIMITED, (*row, *columns_of(message.limit))).rowcount == 1
     if stored and message.unique is not None:
         unique.take(conn, message, now)
     return Receipt(message.id, stored)
@@ -164,7 +184,7 @@ def due(conn: Connection, queue: str, now: float) -> Claimed | None:
     paused_until = control.paused_until(conn, queue, now)
     if paused_until is None and conn.execute(ready, (queue,)).fetchone():
         return None
-    (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
+    next_due = _next_due(conn, queue)
     if next_due is not None and next_due <= now:
         return None
     return nothing(next_due, paused_until, now)
@@ -174,10 +194,10 @@ def claim(
     conn: Connection, queue: str, limit: int, *, worker: str, lease: float, now: float
 ) -> Claimed:
     """Promote what is due, then take the best ``limit`` messages."""
-    (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
+    next_due = _next_due(conn, queue)
     if next_due is not None and next_due <= now:
         conn.execute(_PROMOTE, (queue, now, PROMOTE_LIMIT))
-        (next_due,) = conn.execute(_NEXT_DUE, (queue,)).fetchone()
+        next_due = _next_due(conn, queue)
     paused_until = control.paused_until(conn, queue, now)
     if paused_until is not None:
         return nothing(next_due, paused_until, now)
@@ -185,7 +205,17 @@ def claim(
     rows = conn.execute(_CLAIM, (token, worker, now, now + lease, queue, max(limit, 0))).fetchall()
     rows.sort(key=_by_priority)  # RETURNING promises no order
     claims = [_claim(queue, token, row) for row in rows]
+    if any(claim.limit is not None for claim in claims):
+        kept = limits.sift(conn, queue, claims, now)
+        next_due = _next_due(conn, queue) if len(kept) == len(claims) else now
+        claims = kept
     return Claimed(claims, None if next_due is None else max(0.0, next_due - now))
+
+
+def _next_due(conn: Connection, queue: str) -> float | None:
+    """The first date of what is delayed; what a limit holds back has none."""
+    due: float | None = conn.execute(_NEXT_DUE, (queue,)).fetchone()[0]
+    return due if due is None or due < HELD else None
 
 
 def _by_priority(row: tuple[Any, ...]) -> tuple[int, int]:
@@ -193,10 +223,10 @@ def _by_priority(row: tuple[Any, ...]) -> tuple[int, int]:
 
 
 def _claim(queue: str, token: str, row: tuple[Any, ...]) -> Claim:
-    seq, uid, priority, attempt, crashes, body, history, run_at, key, note = row
+    seq, uid, priority, attempt, crashes, body, history, run_at, key, note, *limit = row
     return Claim(
         *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
-        *(None, None, seq, key, note),
+        *(None, None, seq, key, note, False, limit_of(*limit)),
     )
 
 
@@ -230,6 +260,7 @@ def settle(conn: Connection, settlements: Sequence[Settlement], cap: int, now: f
                 settled.lost.append(claim)
         elif isinstance(outcome, Retry | Release):
             _put_back(conn, claim, outcome, now, settled)
+    limits.let_go(conn, limited(settlements), now)
     for queue in buried | {claim.queue for claim in settled.cancelled}:
         if evicted := dead.evict(conn, queue, cap):
             settled.evicted[queue] = evicted
@@ -286,6 +317,7 @@ def _bury(conn: Connection, claim: Claim, outcome: Dead, now: float) -> bool:
             now,
             claim.unique,
             claim.note,
+            *columns_of(claim.limit),
         ),
     )
     if claim.unique is not None:
@@ -312,14 +344,16 @@ def _put_back(
 
 
 def expired(conn: Connection, queue: str, now: float) -> list[Claim] | None:
-    """The answer to a reclaim when no lease has expired, else None. Reads only."""
-    return None if conn.execute(_EXPIRED, (queue, now, 1)).fetchone() else []
+    """The answer to a reclaim when there is nothing to do, else None. Reads only."""
+    lost = conn.execute(_EXPIRED, (queue, now, 1)).fetchone()
+    return None if lost or limits.neglected(conn, queue, now) else []
 
 
 def reclaim(
     conn: Connection, queue: str, limit: int, *, worker: str, lease: float, now: float
 ) -> list[Claim]:
     """Take over expired leases; each claim names who lost it, and since when it was held."""
+    limits.let_go(conn, limits.neglected(conn, queue, now), now)
     token = token_hex(8)
     claims = []
     for seq, *lost in conn.execute(_EXPIRED, (queue, now, max(limit, 0))).fetchall():

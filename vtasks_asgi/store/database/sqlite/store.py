@@ -26,6 +26,7 @@ from vtasks_asgi.store.base import (
     State,
     Ticked,
     Ticks,
+    limited,
 )
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
@@ -141,7 +142,11 @@ class SQLiteStore:
 
     async def settle(self, settlements: Sequence[Settlement]) -> Settled:
         cap, now = self._cap, self._now()
-        return await self._open_writer.submit(lambda conn: sql.settle(conn, settlements, cap, now))
+        work = partial(sql.settle, settlements=settlements, cap=cap, now=now)
+        settled = await self._open_writer.submit(work)
+        if freed := limited(settlements):
+            self._doorbell.ring({queue for queue, _ in freed})
+        return settled
 
     async def save(self, claim: Claim) -> bool:
         return await self._open_writer.submit(lambda conn: sql.save(conn, claim))
