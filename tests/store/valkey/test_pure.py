@@ -140,7 +140,7 @@ def test_a_plain_message_is_two_arguments_and_another_seven_more() -> None:
 def test_a_lone_plain_message_has_a_script_of_its_own() -> None:
     def script_for(*messages: Message, tick: bytes = b"") -> str | None:
         script = commands.push(KEYS, commands.parcels(messages), tick).script
-        return script and script.name
+        return script.name if script else None
 
     plain = Message("a", "default", b"A")
     request = commands.push(KEYS, commands.parcels([plain]))
@@ -153,7 +153,7 @@ def test_a_lone_plain_message_has_a_script_of_its_own() -> None:
     assert script_for(plain, Message("b", "default", b"B")) == "push"
     assert script_for(plain, tick=b"1 nightly") == "push"
     for field in ({"priority": 1}, {"run_at": 1.0}, {"unique": "key"}):
-        assert script_for(Message("a", "default", b"A", **field)) == "push", field  # type: ignore[arg-type]
+        assert script_for(Message("a", "default", b"A", **field)) == "push", field
 
 
 def test_a_call_carries_each_id_once_and_no_more_than_it_may() -> None:
