@@ -32,12 +32,24 @@ if TYPE_CHECKING:
 else:
 
     class _TaskResult(TaskResult):
-        """Django's TaskResult is generic for type checkers only."""
+        """Django's TaskResult is generic for type checkers only.
 
-        __slots__ = ()
+        One just accepted has the ``_call`` instead of fields that are filled in when looked at.
+        """
+
+        __slots__ = ("_call",)
 
         def __class_getitem__(cls, item):
             return cls
+
+        def __getattr__(self, name):
+            from vtasks_asgi.results import LATE  # noqa: PLC0415 - it imports this module
+
+            if name not in LATE:
+                raise AttributeError(f"a task's result has no attribute {name!r}")
+            value = LATE[name](self._call)
+            object.__setattr__(self, name, value)
+            return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
