@@ -1,6 +1,5 @@
 """A message as Django's ``TaskResult``: built only when somebody looks."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +17,7 @@ from vtasks_asgi.core.errors import TaskCancelled
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import CANCELLED, Attempt, load_history
 from vtasks_asgi.store.base import Record, State
-from vtasks_asgi.task_result import VTaskResult
+from vtasks_asgi.task_result import LATE, VTaskResult
 from vtasks_asgi.tasks import VTask
 
 type AnyResult = VTaskResult[..., Any]
@@ -69,15 +68,14 @@ _SET_ARGS, _SET_KWARGS = _setter("args"), _setter("kwargs")
 _READY = TaskResultStatus.READY
 _NONE = ("started_at", "finished_at", "last_attempted_at", "_return_value", "reason", "note")
 
-#: What the fields of an accepted result are that nobody has looked at yet.
-LATE: dict[str, Callable[[Call], Any]] = {
-    "args": lambda call: call.args,
-    "kwargs": lambda call: call.kwargs,
-    "enqueued_at": lambda call: moment(call.enqueued_at),
-    "errors": lambda call: [],
-    "worker_ids": lambda call: [],
+LATE.update(
+    args=lambda call: call.args,
+    kwargs=lambda call: call.kwargs,
+    enqueued_at=lambda call: moment(call.enqueued_at),
+    errors=lambda call: [],
+    worker_ids=lambda call: [],
     **dict.fromkeys(_NONE, lambda call: None),
-}
+)
 
 
 def stored(record: Record, alias: str) -> AnyResult:

@@ -24,6 +24,9 @@ POLL_FIRST, POLL_LAST, POLL_FACTOR = 0.02, 1.0, 1.5
 
 _REFRESHED = (*TASK_REFRESH_ATTRS, "reason", "note")
 
+#: How the fields of one just accepted follow from its call; ``results`` says so.
+LATE: dict[str, Callable[[Any], Any]] = {}
+
 
 if TYPE_CHECKING:
 
@@ -43,8 +46,6 @@ else:
             return cls
 
         def __getattr__(self, name):
-            from vtasks_asgi.results import LATE  # noqa: PLC0415 - it imports this module
-
             if name not in LATE:
                 raise AttributeError(f"a task's result has no attribute {name!r}")
             value = LATE[name](self._call)

@@ -111,6 +111,8 @@ def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"") -> Request:
 def receipts(parcels: Sequence[Parcel], refused: list[Any]) -> list[Receipt]:
     """The answer to ``push``."""
     answers = [Receipt(each[0]) for each in parcels]
+    if not refused:
+        return answers
     for index, holder, merged in zip(refused[::3], refused[1::3], refused[2::3], strict=True):
         id, who = parcels[index - 1][0], layout.text(holder) or None
         answers[index - 1] = Receipt(id, False, who, bool(merged))
