@@ -32,7 +32,7 @@ def from_the_loop(call: Any, *args: Any) -> "asyncio.Future[None]":
     def run() -> None:
         try:
             call(*args)
-        except (Exception, KeyboardInterrupt) as error:
+        except (AssertionError, KeyboardInterrupt) as error:
             done.set_exception(RuntimeError(type(error).__name__))
         else:
             done.set_result(None)
