@@ -9,9 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from vtasks_asgi.store.prompt import Prompt, resume
-
-type _Call[T, R] = tuple[Sequence[T], Prompt[list[R]]]
+type _Call[T, R] = tuple[Sequence[T], asyncio.Future[list[R]]]
 type _Group[T, R] = list[_Call[T, R]]
 
 #: Called once, with the results of a write or with its error.
@@ -51,38 +49,39 @@ class GroupCommit[T, R]:
         self._waiting: _Group[T, R] = []
         self._flying = 0
         self._aloft = 0  # calls of all groups in flight
-        self._due = False  # somebody will look at who waits
+        self._landed = 0  # groups whose callers have yet to go on
+        self._due = False  # whether somebody is about to look at who waits
         self._alone = False
         self._writing: set[asyncio.Future[list[R]]] = set()
 
     async def commit(self, items: Sequence[T]) -> list[R]:
         return await self.enter(items)
 
-    def enter(self, items: Sequence[T]) -> Prompt[list[R]]:
-        """``commit`` without a coroutine around it; to be awaited once."""
+    def enter(self, items: Sequence[T]) -> asyncio.Future[list[R]]:
+        """``commit`` without a coroutine around it."""
         loop = asyncio.get_running_loop()
-        future: Prompt[list[R]] = Prompt(loop=loop)
+        future = loop.create_future()
         self._waiting.append((items, future))
         if not self._due and self._flying < self._flights:
             self._due = True
-            if (
-                self._alone and not self._flying
-            ):  # as who awaits one after the other: none will come
+            # As a caller who awaits one after the other: nobody else will come. Else not at once,
+            # for who comes in the same instant joins.
+            if self._alone and not self._flying:
                 self._begin()
             else:
-                loop.call_soon(self._begin)  # not at once: who comes in the same instant joins
+                loop.call_soon(self._begin)
         return future
 
     # Callbacks instead of a task: each step of one would cost every caller a turn of the loop.
 
     def _begin(self) -> None:
-        self._due = False
+        self._due = self._landed > 0
         while self._waiting and self._flying < self._flights:
             count = len(self._waiting)
             if self._flying:
-                if 2 * count < self._aloft:  # they go with those who come back from that flight
+                if 2 * count < self._aloft:  # too few: they go with who comes back from that flight
                     return
-            elif self._flights > 1 and count >= HALVED:
+            elif self._flights > 1 and count >= HALVED and not self._landed:
                 count = (count + 1) // 2
             group = self._next_group(count)
             self._alone = len(group) == 1
@@ -113,11 +112,16 @@ class GroupCommit[T, R]:
     def _end(self, group: "_Group[T, R]", answer: list[R] | BaseException) -> None:
         self._flying -= 1
         self._aloft -= len(group)
-        self._due = True  # who goes on now and calls again waits for all of them
-        try:
-            resume(_settled(group, answer))
-        finally:
-            self._begin()
+        _settle(group, answer)
+        if self._waiting or len(group) > 1:
+            self._due = True
+            self._landed += 1
+            asyncio.get_running_loop().call_soon(self._again)
+
+    def _again(self) -> None:
+        """The callers of a group that has landed went on, and called again if they wanted to."""
+        self._landed -= 1
+        self._begin()
 
     def _next_group(self, most: int) -> "_Group[T, R]":
         size = count = 0
@@ -130,21 +134,19 @@ class GroupCommit[T, R]:
         return group
 
 
-def _settled[T, R](group: "_Group[T, R]", answer: list[R] | BaseException) -> list[Prompt[list[R]]]:
-    """Those who still wait, each with the answer for its items."""
-    waiting = [future for _, future in group if not future.done()]
+def _settle[T, R](group: "_Group[T, R]", answer: list[R] | BaseException) -> None:
+    """Answer those who still wait."""
     if isinstance(answer, asyncio.CancelledError):
-        for future in waiting:
+        for _, future in group:
             future.cancel()
-        return []
-    if isinstance(answer, BaseException):
-        for future in waiting:
-            future.set_exception(answer)
-        return waiting
-    start = 0
-    for items, future in group:
-        end = start + len(items)
-        if not future.done():
-            future.set_result(answer[start:end])
-        start = end
-    return waiting
+    elif isinstance(answer, BaseException):
+        for _, future in group:
+            if not future.done():
+                future.set_exception(answer)
+    else:
+        start = 0
+        for items, future in group:
+            end = start + len(items)
+            if not future.done():
+                future.set_result(answer[start:end])
+            start = end
