@@ -73,6 +73,9 @@ def parcels(messages: Sequence[Message]) -> list[Parcel]:
 
 def chunks(parcels: list[Parcel]) -> Iterator[list[Parcel]]:
     """Cut into what one call may carry: in order, not too many or large, each id once."""
+    if len(parcels) == 1:
+        yield parcels
+        return
     few = len(parcels) <= CHUNK and sum([len(each[1]) for each in parcels]) <= CHUNK_BYTES
     if few and len({each[0] for each in parcels}) == len(parcels):
         yield parcels
