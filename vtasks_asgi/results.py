@@ -1,6 +1,5 @@
 """A message as Django's ``TaskResult``: built only when somebody looks."""
 
-from collections.abc import Iterable
 from copy import copy
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +17,7 @@ from vtasks_asgi.core.errors import TaskCancelled
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import CANCELLED, Attempt, Dead, load_history
 from vtasks_asgi.store.base import Claim, Record, State
-from vtasks_asgi.task_result import VTaskResult
+from vtasks_asgi.task_result import LATE, VTaskResult
 from vtasks_asgi.tasks import VTask
 
 type AnyResult = VTaskResult[..., Any]
@@ -43,19 +42,19 @@ _STATUS = {
 def accepted(task: Any, message: Message, call: Call, alias: str) -> AnyResult:
     """The result of an enqueue just accepted."""
     # Django's constructor would check and copy what encode has just checked, and a slot's own
-    # setter is twice as quick as object.__setattr__: 1.5 µs instead of 5.
+    # setter is twice as quick as object.__setattr__. Few are ever looked at, so all that the call
+    # tells waits for that: 0.7 µs instead of 5.
     result = object.__new__(VTaskResult)
     _SET_TASK(result, task)
     _SET_ID(result, message.id)
-    _SET_STATUS(result, TaskResultStatus.READY)
-    _SET_ENQUEUED_AT(result, moment(call.enqueued_at))
-    for set_none in _SET_NONE:
-        set_none(result, None)
-    _SET_ARGS(result, _listed(call.args, call.args))
-    _SET_KWARGS(result, _listed(call.kwargs, call.kwargs.values()))
+    _SET_STATUS(result, _READY)
     _SET_BACKEND(result, alias)
-    _SET_ERRORS(result, [])
-    _SET_WORKER_IDS(result, [])
+    _SET_CALL(result, call)
+    args, kwargs = call.args, call.kwargs
+    if not _SCALARS.issuperset(map(type, args)):  # what the caller may change
+        _SET_ARGS(result, normalize_json(args))
+    if kwargs and not _SCALARS.issuperset(map(type, kwargs.values())):
+        _SET_KWARGS(result, normalize_json(kwargs))
     return result
 
 
@@ -64,16 +63,19 @@ def _setter(name: str) -> Any:
 
 
 _SET_TASK, _SET_ID, _SET_STATUS = _setter("task"), _setter("id"), _setter("status")
-_SET_ENQUEUED_AT, _SET_BACKEND = _setter("enqueued_at"), _setter("backend")
+_SET_BACKEND, _SET_CALL = _setter("backend"), _setter("_call")
 _SET_ARGS, _SET_KWARGS = _setter("args"), _setter("kwargs")
-_SET_ERRORS, _SET_WORKER_IDS = _setter("errors"), _setter("worker_ids")
+_READY = TaskResultStatus.READY
 _NONE = ("started_at", "finished_at", "last_attempted_at", "_return_value", "reason", "note")
-_SET_NONE = tuple(map(_setter, _NONE))
 
-
-def _listed(value: Any, items: Iterable[Any]) -> Any:
-    """What JSON makes of it: tuples become lists. Scalars, the common case, stay as they are."""
-    return value if _SCALARS.issuperset(map(type, items)) else normalize_json(value)
+LATE.update(
+    args=lambda call: call.args,
+    kwargs=lambda call: call.kwargs,
+    enqueued_at=lambda call: moment(call.enqueued_at),
+    errors=lambda call: [],
+    worker_ids=lambda call: [],
+    **dict.fromkeys(_NONE, lambda call: None),
+)
 
 
 def stored(record: Record, alias: str) -> AnyResult:

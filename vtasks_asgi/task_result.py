@@ -24,6 +24,9 @@ POLL_FIRST, POLL_LAST, POLL_FACTOR = 0.02, 1.0, 1.5
 
 _REFRESHED = (*TASK_REFRESH_ATTRS, "reason", "note")
 
+#: How the fields of one just accepted follow from its call; ``results`` says so.
+LATE: dict[str, Callable[[Any], Any]] = {}
+
 
 if TYPE_CHECKING:
 
@@ -32,12 +35,22 @@ if TYPE_CHECKING:
 else:
 
     class _TaskResult(TaskResult):
-        """Django's TaskResult is generic for type checkers only."""
+        """Django's TaskResult is generic for type checkers only.
 
-        __slots__ = ()
+        One just accepted has the ``_call`` instead of fields that are filled in when looked at.
+        """
+
+        __slots__ = ("_call",)
 
         def __class_getitem__(cls, item):
             return cls
+
+        def __getattr__(self, name):
+            if name not in LATE:
+                raise AttributeError(f"a task's result has no attribute {name!r}")
+            value = LATE[name](self._call)
+            object.__setattr__(self, name, value)
+            return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,10 +74,10 @@ class Counts(Listener):
         self.told: list[str] = []
 
     def submitted(self, task: str, queue: str, count: int) -> None:
-        self.told.append("submitted")
+        self.told += ["submitted"] * count
 
     def duplicate(self, task: str, queue: str, count: int) -> None:
-        self.told.append("duplicate")
+        self.told += ["duplicate"] * count
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.runtime.helpers import turns
-from vtasks_asgi.store.group_commit import GroupCommit
+from vtasks_asgi.store.group_commit import HALVED, GroupCommit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,3 +173,117 @@ async def test_a_cancelled_write_harms_nobody_who_came_after_it() -> None:
     assert done == {caller, behind}
     assert caller.cancelled()
     assert await behind == [4]
+
+
+# -- two writes in flight
+
+
+def half(count: int) -> list[list[int]]:
+    """What ``count`` calls of one item each become when nothing is in flight."""
+    middle = (count + 1) // 2
+    return [list(range(middle)), list(range(middle, count))]
+
+
+async def test_many_who_come_at_once_are_cut_in_two_and_both_are_written() -> None:
+    log = Log()
+    group = GroupCommit(log, flights=2)
+    callers = calls(group, *([number] for number in range(HALVED + 1)))
+    await turns()
+    assert log.groups == half(HALVED + 1)
+    log.let(2)
+    assert await asyncio.gather(*callers) == [[2 * number] for number in range(HALVED + 1)]
+
+
+async def test_few_who_come_at_once_stay_together() -> None:
+    log = Log()
+    group = GroupCommit(log, flights=2)
+    callers = calls(group, *([number] for number in range(HALVED - 1)))
+    await turns()
+    assert log.groups == [list(range(HALVED - 1))]
+    log.let()
+    await asyncio.gather(*callers)
+
+
+async def test_who_comes_during_one_write_is_written_beside_it_and_a_third_waits() -> None:
+    log = Log()
+    group = GroupCommit(log, flights=2)
+    first = calls(group, [1])
+    await turns()
+    second = calls(group, [2])
+    await turns()
+    third = calls(group, [3], [4])
+    await turns()
+    assert log.groups == [[1], [2]]
+    log.let(3)
+    assert await asyncio.gather(*first, *second, *third) == [[2], [4], [6], [8]]
+    assert log.groups == [[1], [2], [3, 4]]
+
+
+async def test_few_wait_for_a_large_write_and_go_with_who_comes_back_from_it() -> None:
+    log = Log()
+    group = GroupCommit(log, flights=2)
+
+    async def twice(number: int) -> None:
+        await group.commit([number])
+        await group.commit([100 + number])
+
+    large = [asyncio.create_task(twice(number)) for number in range(HALVED - 1)]
+    await turns()
+    small = calls(group, [50], [51])
+    await turns()
+    assert log.groups == [list(range(HALVED - 1))]
+    log.let()
+    await turns()
+    back = [50, 51, *(100 + number for number in range(HALVED - 1))]
+    assert [item for written in log.groups[1:] for item in written] == back
+    assert len(log.groups) == 3, "they are enough to be cut in two"
+    log.let(2)
+    await asyncio.gather(*large, *small)
+
+
+async def test_an_error_of_one_of_two_writes_reaches_only_its_own() -> None:
+    log = Log()
+    log.error = lambda items: ValueError("full") if 0 in items else None
+    group = GroupCommit(log, flights=2)
+    callers = calls(group, *([number] for number in range(HALVED)))
+    await turns()
+    broken, good = half(HALVED)
+    assert log.groups == [broken, good]
+    log.let(2)
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert [str(each) for each in results[: len(broken)]] == ["full"] * len(broken)
+    assert results[len(broken) :] == [[2 * number] for number in good]
+    log.let()
+    assert await group.commit([7]) == [14]
+
+
+async def test_a_caller_of_one_of_two_writes_that_gives_up_harms_nobody() -> None:
+    log = Log()
+    group = GroupCommit(log, flights=2)
+    callers = calls(group, *([number] for number in range(HALVED)))
+    await turns()
+    callers[0].cancel()
+    callers[-1].cancel()
+    log.let(2)
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert isinstance(results[-1], asyncio.CancelledError)
+    assert results[1:-1] == [[2 * number] for number in range(1, HALVED - 1)]
+    assert log.groups == half(HALVED), "what was handed in is written all the same"
+
+
+async def test_writes_that_end_out_of_order_answer_their_own() -> None:
+    gates = {0: asyncio.Event(), HALVED - 1: asyncio.Event()}
+
+    async def write(items: list[int]) -> list[int]:
+        await gates[0 if 0 in items else HALVED - 1].wait()
+        return [item * 2 for item in items]
+
+    group = GroupCommit(write, flights=2)
+    callers = calls(group, *([number] for number in range(HALVED)))
+    await turns()
+    gates[HALVED - 1].set()
+    await turns()
+    assert [each.done() for each in callers] == [False] * (HALVED // 2) + [True] * (HALVED // 2)
+    gates[0].set()
+    assert await asyncio.gather(*callers) == [[2 * number] for number in range(HALVED)]

@@ -1,5 +1,6 @@
 """From receipts to what ``enqueue`` returns: a result, or None for a duplicate."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,8 +66,17 @@ def answer(
     receipts: Sequence[Receipt],
     found: Mapping[str, Record],
     alias: str,
+    ready: list[AnyResult] | None = None,
 ) -> Pushed:
-    """Answer each call, and tell the hub; ``found`` has the records of ``holders``."""
+    """Answer each call, and tell the hub; ``found`` has the records of ``holders``.
+
+    ``ready``: what ``accepted`` says of each, where somebody had the time to ask.
+    """
+    if all(receipt.holder is None for receipt in receipts):
+        for (task, queue), count in Counter([_kind(each) for each in calls]).items():
+            hub.submitted(task, queue, count)
+        results: list[AnyResult] = ready or [accepted(each, alias) for each in calls]
+        return Pushed([*results], results)
     pushed = Pushed([], [])
     for each, receipt in zip(calls, receipts, strict=True):
         result: AnyResult | None = None
@@ -82,6 +92,10 @@ def answer(
                 result = _existing(record, alias)
         pushed.answers.append(result)
     return pushed
+
+
+def _kind(prepared: Prepared) -> tuple[str, str]:
+    return prepared.call.task, prepared.message.queue
 
 
 def _existing(record: Record, alias: str) -> AnyResult | None:

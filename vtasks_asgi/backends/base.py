@@ -18,6 +18,7 @@ from django.tasks.signals import task_enqueued
 from vtasks_asgi import lanes, limiting, propagation, registry, results, signals, uniqueness
 from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
+from vtasks_asgi.backends.awaited import push_many, push_one, store_here
 from vtasks_asgi.backends.cancelling import Cancelling
 from vtasks_asgi.backends.routing import Routing
 from vtasks_asgi.core.clock import Clock, SystemClock
@@ -130,7 +131,10 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         self, task: AnyTask, args: Any, kwargs: Any
     ) -> AnyResult | None:
         """``enqueue`` from a coroutine: returns once the store has acknowledged it."""
-        return (await self.aenqueue_many([(task, args, kwargs)]))[0]
+        if (store := store_here(self.alias)) is None or signals.wanted(task_enqueued):
+            return (await self.aenqueue_many([(task, args, kwargs)]))[0]
+        call = self._prepared(task, args, kwargs, self._clock.now())
+        return await push_one(store, call, self.alias)
 
     def enqueue_many(self, items: Iterable[Item]) -> list[AnyResult | None]:
         """Store many calls ``(task, args, kwargs)`` in one step, results in order.
@@ -145,9 +149,8 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
     async def aenqueue_many(self, items: Iterable[Item]) -> list[AnyResult | None]:
         """``enqueue_many`` from a coroutine."""
         calls = self._prepare(items)
-        runtime = runtime_of(self.alias)
-        if runtime is not None and runtime.is_mine() and not lanes.in_sync_caller():
-            pushed = await self._apush(runtime.store, calls)
+        if (store := store_here(self.alias)) is not None:
+            pushed = await push_many(store, calls, self.alias)
         else:
             pushed = await lanes.in_caller_thread(lambda: self._push(calls))
         if signals.wanted(task_enqueued):
@@ -177,13 +180,6 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         found = store.lookup_sync(wanted) if wanted else {}
         return answer(calls, receipts, found, self.alias)
 
-    async def _apush(self, store: FullStore, calls: list[Prepared]) -> Pushed:
-        """``_push_now`` on the loop that opened the store, where no transaction can be open."""
-        receipts = await store.push([each.message for each in calls])
-        wanted = holders(calls, receipts)
-        found = await store.lookup(wanted) if wanted else {}
-        return answer(calls, receipts, found, self.alias)
-
     def _tell(self, pushed: Pushed) -> None:
         if signals.wanted(task_enqueued):
             for result in pushed.stored:
@@ -199,7 +195,9 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         if "queue_name" in kwargs and "queue_name" not in validate.parameters(task.func):
             kwargs = dict(kwargs)
             task = task.using(queue_name=kwargs.pop("queue_name"))
-        self.routing.require_sound(task)
+        plan = self.routing.plan(task)
+        if plan.plain:
+            return plan.prepared(args, kwargs, now, self.max_payload)
         id, name, run_at = new_id(now), task.module_path, results.epoch(task.run_after)
         expires = getattr(task, "expires", None)
         call = Call(
@@ -268,9 +266,8 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
 
     async def aget_result(self, result_id: str) -> AnyResult:
         """``get_result`` from a coroutine."""
-        runtime = runtime_of(self.alias)
-        if runtime is not None and runtime.is_mine() and not lanes.in_sync_caller():
-            return self._found(result_id, await runtime.store.lookup([result_id]))
+        if (store := store_here(self.alias)) is not None:
+            return self._found(result_id, await store.lookup([result_id]))
         store = self.store
         found = await lanes.in_caller_thread(lambda: store.lookup_sync([result_id]))
         return self._found(result_id, found)

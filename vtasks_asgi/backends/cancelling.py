@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from vtasks_asgi import lanes
 from vtasks_asgi.backends import commit
-from vtasks_asgi.runtime.active import runtime_of
+from vtasks_asgi.backends.awaited import store_here
 from vtasks_asgi.runtime.events import hub
 from vtasks_asgi.store.control import Cancel, Cancellation
 
@@ -45,9 +45,8 @@ class Cancelling:
 
     async def acancel(self, result_id: str) -> Cancel | None:
         """``cancel`` from a coroutine."""
-        runtime = runtime_of(self.alias)
-        if runtime is not None and runtime.is_mine() and not lanes.in_sync_caller():
-            return _told(result_id, await runtime.store.cancel([result_id]))
+        if (store := store_here(self.alias)) is not None:
+            return _told(result_id, await store.cancel([result_id]))
         return await lanes.in_caller_thread(lambda: self.cancel(result_id))
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 
 from vtasks_asgi.backends import validate
 from vtasks_asgi.backends.answers import AnyTask
+from vtasks_asgi.backends.plan import Plan, plan_of
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.message import DEFAULT_QUEUE
 from vtasks_asgi.exceptions import ConfigurationError
@@ -19,7 +20,7 @@ class Routing:
     def __init__(self, alias: str) -> None:
         self._alias = alias
         self._own: set[str] | None = None
-        self._sound: dict[int, AnyTask] = {}
+        self._sound: dict[int, Plan] = {}
         self._sound_for: object = None
 
     @property
@@ -45,7 +46,7 @@ class Routing:
         finally:
             self.have(kept)
 
-    def require_sound(self, task: AnyTask) -> None:
+    def plan(self, task: AnyTask) -> Plan:
         """Check where it goes; once for each task object, for as long as the settings stay.
 
         Raises:
@@ -55,8 +56,11 @@ class Routing:
         if settings is not self._sound_for or len(self._sound) > MOST_SOUND:
             self._sound.clear()
             self._sound_for = settings
-        if self._sound.get(id(task)) is not task:
+        plan = self._sound.get(id(task))
+        if plan is None or plan.task is not task:
             validate.check_routing(task, self.queues, self._alias)
             validate.check_batch(task)
+            plan = plan_of(task)
             if settings is not None:
-                self._sound[id(task)] = task  # kept, so that no other task can have its id
+                self._sound[id(task)] = plan  # and the task in it, so that no other has its id
+        return plan

@@ -57,8 +57,10 @@ def encode(call: Call, *, max_size: int = MAX_ENCODED) -> bytes:
         ValueError: an argument is NaN, infinite, too deep or an integer over 64 bits.
         PayloadTooLarge: the encoded call is over ``max_size`` bytes.
     """
-    check_json(call.args, "args")
-    check_json(call.kwargs, "kwargs")
+    if call.args:
+        _check_array(call.args, "args", 0)
+    if call.kwargs:
+        _check_object(call.kwargs, "kwargs", 0)
     fields: dict[str, Any] = {
         "v": VERSION,
         "task": call.task,

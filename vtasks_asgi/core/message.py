@@ -14,6 +14,8 @@ MAX_PRIORITY = 100
 #: Random parts drawn in advance: one system call for many ids. A forked child draws its own.
 _random: list[str] = []
 _DRAW = 64
+#: The last milliseconds that were asked for, and their digits.
+_last = 0, "0" * 12
 
 
 def _draw() -> str:
@@ -31,11 +33,16 @@ def new_id(now: float | None = None) -> str:
 
     Ids made later sort later, so that an index on them grows at one end.
     """
+    global _last  # noqa: PLW0603 - replaced as a whole, so that threads need no lock
     milliseconds = int((time.time() if now is None else now) * 1000)
+    before, digits = _last
+    if milliseconds != before:
+        digits = f"{milliseconds:012x}"
+        _last = milliseconds, digits
     try:
-        return f"{milliseconds:012x}{_random.pop()}"
+        return digits + _random.pop()
     except IndexError:
-        return f"{milliseconds:012x}{_draw()}"
+        return digits + _draw()
 
 
 # Not frozen: a frozen dataclass costs a microsecond more per message, and there are many.

@@ -108,7 +108,8 @@ class Metrics(Listener):
     # -- one task
 
     def submitted(self, task: str, queue: str, count: int) -> None:
-        cell = self._task(self._queues.get(queue) or self._other_queue(), task)
+        known = self._queues.get(queue) or self._other_queue()
+        cell = known.tasks.get(task) or self._task(known, task)
         with self._lock:
             cell.submitted += count
 

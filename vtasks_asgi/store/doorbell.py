@@ -33,7 +33,8 @@ class Doorbell:
         if queues is None:
             self._rings_for_all += 1
         else:
-            self._rings.update(queues)
+            for queue in queues:  # Counter.update takes ten times as long
+                self._rings[queue] += 1
         for listener in list(self._listeners):
             if queues is None or not listener.queues.isdisjoint(queues):
                 with suppress(RuntimeError):  # its loop is closed

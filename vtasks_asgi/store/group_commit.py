@@ -15,6 +15,9 @@ type _Group[T, R] = list[_Call[T, R]]
 #: Called once, with the results of a write or with its error.
 type Answer[R] = Callable[[list[R] | BaseException], None]
 
+#: Calls from which on a group is cut in two, where two writes may be in flight.
+HALVED = 16
+
 
 class GroupCommit[T, R]:
     """``await commit(items)`` returns the results for these items once they are written.
@@ -27,6 +30,8 @@ class GroupCommit[T, R]:
         post: a quicker way, where there is one: takes the items and True, or refuses with False;
             then ``write`` is asked. What it took it answers for.
         limit: items from which on a group is full.
+        flights: writes in flight at once. With two, a server works on one group while the callers
+            of the other are served here.
     """
 
     def __init__(
@@ -35,32 +40,56 @@ class GroupCommit[T, R]:
         *,
         post: Callable[[list[T], Answer[R]], bool] | None = None,
         limit: int = 1000,
+        flights: int = 1,
     ) -> None:
         self._write = write
         self._post = post
         self._limit = limit
+        self._flights = flights
         self._waiting: _Group[T, R] = []
-        self._busy = False
+        self._flying = 0
+        self._aloft = 0  # calls of all groups in flight
+        self._landed = 0  # groups whose callers have yet to go on
+        self._due = False  # whether somebody is about to look at who waits
         self._alone = False
-        self._writing: asyncio.Future[list[R]] | None = None
+        self._writing: set[asyncio.Future[list[R]]] = set()
 
     async def commit(self, items: Sequence[T]) -> list[R]:
+        return await self.enter(items)
+
+    def enter(self, items: Sequence[T]) -> asyncio.Future[list[R]]:
+        """``commit`` without a coroutine around it."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[R]] = loop.create_future()
+        future = loop.create_future()
         self._waiting.append((items, future))
-        if not self._busy:
-            self._busy = True
-            if self._alone:  # as a caller who awaits one after the other: nobody else will come
+        if not self._due and self._flying < self._flights:
+            self._due = True
+            # As a caller who awaits one after the other: nobody else will come. Else not at once,
+            # for who comes in the same instant joins.
+            if self._alone and not self._flying:
                 self._begin()
             else:
-                loop.call_soon(self._begin)  # not at once: who comes in the same instant joins
-        return await future
+                loop.call_soon(self._begin)
+        return future
 
     # Callbacks instead of a task: each step of one would cost every caller a turn of the loop.
 
     def _begin(self) -> None:
-        group = self._next_group()
-        self._alone = len(group) == 1
+        self._due = self._landed > 0
+        while self._waiting and self._flying < self._flights:
+            count = len(self._waiting)
+            if self._flying:
+                if 2 * count < self._aloft:  # too few: they go with who comes back from that flight
+                    return
+            elif self._flights > 1 and count >= HALVED and not self._landed:
+                count = (count + 1) // 2
+            group = self._next_group(count)
+            self._alone = len(group) == 1
+            self._flying += 1
+            self._aloft += len(group)
+            self._start(group)
+
+    def _start(self, group: "_Group[T, R]") -> None:
         items = [item for items, _ in group for item in items]
         try:
             if self._post is not None and self._post(items, partial(self._end, group)):
@@ -69,44 +98,55 @@ class GroupCommit[T, R]:
         except Exception as error:  # noqa: BLE001 - carried to the callers
             asyncio.get_running_loop().call_soon(self._end, group, error)
         else:
-            self._writing = asyncio.ensure_future(writing)
-            self._writing.add_done_callback(partial(self._written, group))
+            task = asyncio.ensure_future(writing)
+            self._writing.add(task)
+            task.add_done_callback(partial(self._written, group))
 
     def _written(self, group: "_Group[T, R]", written: "asyncio.Future[list[R]]") -> None:
+        self._writing.discard(written)
         if written.cancelled():
             self._end(group, asyncio.CancelledError())
         else:
             self._end(group, written.exception() or written.result())
 
     def _end(self, group: "_Group[T, R]", answer: list[R] | BaseException) -> None:
-        if isinstance(answer, asyncio.CancelledError):
-            for _, future in group:
-                future.cancel()
-        elif isinstance(answer, BaseException):
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(answer)
-        else:
-            _deliver(group, answer)
-        if self._waiting:
-            self._begin()
-        else:
-            self._busy = False
+        self._flying -= 1
+        self._aloft -= len(group)
+        _settle(group, answer)
+        if self._waiting or len(group) > 1:
+            self._due = True
+            self._landed += 1
+            asyncio.get_running_loop().call_soon(self._again)
 
-    def _next_group(self) -> "_Group[T, R]":
+    def _again(self) -> None:
+        """The callers of a group that has landed went on, and called again if they wanted to."""
+        self._landed -= 1
+        self._begin()
+
+    def _next_group(self, most: int) -> "_Group[T, R]":
         size = count = 0
         for items, _ in self._waiting:
             size += len(items)
             count += 1
-            if size >= self._limit:
+            if size >= self._limit or count == most:
                 break
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         return group
 
 
-def _deliver[T, R](group: "_Group[T, R]", results: list[R]) -> None:
-    start = 0
-    for items, future in group:
-        if not future.done():
-            future.set_result(results[start : start + len(items)])
-        start += len(items)
+def _settle[T, R](group: "_Group[T, R]", answer: list[R] | BaseException) -> None:
+    """Answer those who still wait."""
+    if isinstance(answer, asyncio.CancelledError):
+        for _, future in group:
+            future.cancel()
+    elif isinstance(answer, BaseException):
+        for _, future in group:
+            if not future.done():
+                future.set_exception(answer)
+    else:
+        start = 0
+        for items, future in group:
+            end = start + len(items)
+            if not future.done():
+                future.set_result(answer[start:end])
+            start = end

@@ -15,7 +15,7 @@ from vtasks_asgi.store.valkey.wire import Request, bulk, call
 
 PUSH, CLAIM, EXTEND = script("push"), script("claim"), script("extend")
 RECLAIM, SAVE, SETTLE = script("reclaim"), script("save"), script("settle")
-CANCELLED = script("cancelled")
+CANCELLED, PUT = script("cancelled"), script("put")
 
 #: Messages of one call at the most, and bytes: a script must not hold the server up.
 CHUNK = 1000
@@ -73,6 +73,9 @@ def parcels(messages: Sequence[Message]) -> list[Parcel]:
 
 def chunks(parcels: list[Parcel]) -> Iterator[list[Parcel]]:
     """Cut into what one call may carry: in order, not too many or large, each id once."""
+    if len(parcels) == 1:
+        yield parcels
+        return
     few = len(parcels) <= CHUNK and sum([len(each[1]) for each in parcels]) <= CHUNK_BYTES
     if few and len({each[0] for each in parcels}) == len(parcels):
         yield parcels
@@ -94,6 +97,8 @@ def chunks(parcels: list[Parcel]) -> Iterator[list[Parcel]]:
 def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"") -> Request:
     """One call for one of ``chunks``; ``tick`` as ``push.lua`` has it."""
     count = len(parcels)
+    if count == 1 and not tick and parcels[0][2] is None:
+        return call(PUT, keys.slot, 1 + len(PUT.keys) + 2, keys.head(PUT) + parcels[0][1])
     parts = [keys.head(PUSH), bulk(tick), bulk(b"%d" % count)]
     parts += [each[1] for each in parcels]
     specials = 0
@@ -109,6 +114,8 @@ def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"") -> Request:
 def receipts(parcels: Sequence[Parcel], refused: list[Any]) -> list[Receipt]:
     """The answer to ``push``."""
     answers = [Receipt(each[0]) for each in parcels]
+    if not refused:
+        return answers
     for index, holder, merged in zip(refused[::3], refused[1::3], refused[2::3], strict=True):
         id, who = parcels[index - 1][0], layout.text(holder) or None
         answers[index - 1] = Receipt(id, False, who, bool(merged))

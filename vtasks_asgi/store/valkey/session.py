@@ -16,6 +16,11 @@ from vtasks_asgi.store.valkey.ticking import Ticker
 from vtasks_asgi.store.valkey.url import Address, Endpoint
 from vtasks_asgi.store.valkey.watch import PrimaryWatch
 
+#: Of this process; asking the system is a call of its own, each time.
+_here = [os.getpid()]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _here.__setitem__(0, os.getpid()))
+
 
 class Session:
     """Made on the loop that opens the store."""
@@ -23,7 +28,7 @@ class Session:
     def __init__(
         self, client: Client, names: Names, registry: Registry, doorbell: Doorbell
     ) -> None:
-        self._pid = os.getpid()
+        self._pid = _here[0]
         self._thread = threading.get_ident()
         self._loop = asyncio.get_running_loop()
         self._client = client
@@ -38,7 +43,7 @@ class Session:
     @property
     def is_ours(self) -> bool:
         """False in a child that was forked: the connections are its parent's."""
-        return self._pid == os.getpid()
+        return self._pid == _here[0]
 
     @property
     def is_elsewhere(self) -> bool:
