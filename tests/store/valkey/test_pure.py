@@ -137,6 +137,25 @@ def test_a_plain_message_is_two_arguments_and_another_seven_more() -> None:
     ]
 
 
+def test_a_lone_plain_message_has_a_script_of_its_own() -> None:
+    def script_for(*messages: Message, tick: bytes = b"") -> str | None:
+        script = commands.push(KEYS, commands.parcels(messages), tick).script
+        return script.name if script else None
+
+    plain = Message("a", "default", b"A")
+    request = commands.push(KEYS, commands.parcels([plain]))
+    assert script_for(plain) == "put"
+    assert words(request.payload)[2:] == [
+        b"4",
+        *(b"vt:{default}:" + key for key in (b"t", b"ready", b"seq", b"idle")),
+        *(b"a", b"A"),
+    ]
+    assert script_for(plain, Message("b", "default", b"B")) == "push"
+    assert script_for(plain, tick=b"1 nightly") == "push"
+    for field in ({"priority": 1}, {"run_at": 1.0}, {"unique": "key"}):
+        assert script_for(Message("a", "default", b"A", **field)) == "push", field
+
+
 def test_a_call_carries_each_id_once_and_no_more_than_it_may() -> None:
     one, two = Message("1", "q", b""), Message("2", "q", b"")
     cut = commands.chunks(commands.parcels([one, two, one, one]))
@@ -220,4 +239,4 @@ def test_every_script_says_what_it_wants_and_promises() -> None:
 
 def test_only_what_adds_work_is_refused_when_memory_is_out() -> None:
     strict = {it.name for it in every_script() if "allow-oom" not in it.text.splitlines()[0]}
-    assert strict == {"push", "requeue", "save", "tick"}
+    assert strict == {"push", "put", "requeue", "save", "tick"}

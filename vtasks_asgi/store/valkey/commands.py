@@ -15,7 +15,7 @@ from vtasks_asgi.store.valkey.wire import Request, bulk, call
 
 PUSH, CLAIM, EXTEND = script("push"), script("claim"), script("extend")
 RECLAIM, SAVE, SETTLE = script("reclaim"), script("save"), script("settle")
-CANCELLED = script("cancelled")
+CANCELLED, PUT = script("cancelled"), script("put")
 
 #: Messages of one call at the most, and bytes: a script must not hold the server up.
 CHUNK = 1000
@@ -94,6 +94,8 @@ def chunks(parcels: list[Parcel]) -> Iterator[list[Parcel]]:
 def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"") -> Request:
     """One call for one of ``chunks``; ``tick`` as ``push.lua`` has it."""
     count = len(parcels)
+    if count == 1 and not tick and parcels[0][2] is None:
+        return call(PUT, keys.slot, 1 + len(PUT.keys) + 2, keys.head(PUT) + parcels[0][1])
     parts = [keys.head(PUSH), bulk(tick), bulk(b"%d" % count)]
     parts += [each[1] for each in parcels]
     specials = 0

@@ -28,6 +28,8 @@ from vtasks_asgi.store.valkey.wire import Request, command
 REGISTER_EVERY = 60.0
 #: Seconds a thread waits for a busy loop to begin with its push, before it goes another way.
 PICK_UP = 0.1
+#: Writes to one queue in flight at once.
+FLIGHTS = 2
 
 type Call = Callable[[Request], Awaitable[Any]]
 
@@ -67,7 +69,7 @@ class Pusher:
 
     async def push(self, messages: Sequence[Message]) -> list[Receipt]:
         if len(messages) == 1 and (group := self._groups.get(messages[0].queue)) is not None:
-            return await group.commit([commands.parcel(messages[0])])
+            return await group.enter([commands.parcel(messages[0])])
         groups = by_queue(messages)
         pushes = [self._push(queue, some) for queue, some in groups.items()]
         answers = [await pushes[0]] if len(pushes) == 1 else await asyncio.gather(*pushes)
@@ -83,7 +85,8 @@ class Pusher:
         group = self._groups.get(queue)
         if group is None:
             post = partial(self._post, queue)
-            group = self._groups[queue] = GroupCommit(partial(self._write, queue), post=post)
+            group = GroupCommit(partial(self._write, queue), post=post, flights=FLIGHTS)
+            self._groups[queue] = group
         if len(messages) <= commands.CHUNK:
             return await group.commit(commands.parcels(messages))
         return await self._push_many(group, messages)
