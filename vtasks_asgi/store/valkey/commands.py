@@ -94,10 +94,11 @@ def chunks(parcels: list[Parcel]) -> Iterator[list[Parcel]]:
         yield chunk
 
 
-def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"") -> Request:
-    """One call for one of ``chunks``; ``tick`` as ``push.lua`` has it."""
+def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"", *, of: int = 1) -> Request:
+    """One call for one of so many chunks, ``of``; ``tick`` as ``push.lua`` has it."""
     count = len(parcels)
-    if count == 1 and not tick and parcels[0][2] is None:
+    # Several chunks are of one script: the server may not know one of two, and then they overtake.
+    if count == 1 and of == 1 and not tick and parcels[0][2] is None:
         return call(PUT, keys.slot, 1 + len(PUT.keys) + 2, keys.head(PUT) + parcels[0][1])
     parts = [keys.head(PUSH), bulk(tick), bulk(b"%d" % count)]
     parts += [each[1] for each in parcels]
