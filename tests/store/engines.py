@@ -153,7 +153,6 @@ class Valkey(Engine):
 
     fixture = "valkey"
     orders_ties = False
-    limits = False  # LIMITS ON VALKEY: delete this line once the store knows them
 
     def __init__(self) -> None:
         super().__init__()

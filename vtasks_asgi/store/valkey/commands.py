@@ -11,6 +11,7 @@ from vtasks_asgi.store.base import Claim, Claimed, Receipt, Settlement
 from vtasks_asgi.store.valkey import layout
 from vtasks_asgi.store.valkey.keys import Keys
 from vtasks_asgi.store.valkey.scripts import script
+from vtasks_asgi.store.valkey.tail import limit_text
 from vtasks_asgi.store.valkey.wire import Request, bulk, call
 
 PUSH, CLAIM, EXTEND = script("push"), script("claim"), script("extend")
@@ -49,7 +50,8 @@ def parcel(message: Message) -> Parcel:
     """
     id, body = layout.raw(message.id), message.body
     pair = b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(id), id, len(body), body)
-    if not message.priority and message.run_at is None and message.unique is None:
+    plain = message.unique is None and message.limit is None
+    if plain and not message.priority and message.run_at is None:
         return message.id, pair, None
     special = (
         b"%d" % message.priority,
@@ -58,6 +60,7 @@ def parcel(message: Message) -> Parcel:
         _or_nothing(message.keep_unique),
         _or_nothing(message.debounce),
         _or_nothing(message.debounce_max),
+        limit_text(message.limit),
     )
     return message.id, pair, b"".join(map(bulk, special))
 
@@ -94,10 +97,11 @@ def chunks(parcels: list[Parcel]) -> Iterator[list[Parcel]]:
         yield chunk
 
 
-def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"") -> Request:
-    """One call for one of ``chunks``; ``tick`` as ``push.lua`` has it."""
+def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"", *, of: int = 1) -> Request:
+    """One call for one of so many chunks, ``of``; ``tick`` as ``push.lua`` has it."""
     count = len(parcels)
-    if count == 1 and not tick and parcels[0][2] is None:
+    # Several chunks are of one script: the server may not know one of two, and then they overtake.
+    if count == 1 and of == 1 and not tick and parcels[0][2] is None:
         return call(PUT, keys.slot, 1 + len(PUT.keys) + 2, keys.head(PUT) + parcels[0][1])
     parts = [keys.head(PUSH), bulk(tick), bulk(b"%d" % count)]
     parts += [each[1] for each in parcels]
@@ -107,7 +111,7 @@ def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"") -> Request:
             specials += 1
             parts.append(bulk(b"%d" % index))
             parts.append(special)
-    size = 3 + len(PUSH.keys) + 2 * count + 7 * specials
+    size = 3 + len(PUSH.keys) + 2 * count + 8 * specials
     return call(PUSH, keys.slot, size, b"".join(parts))
 
 
@@ -154,7 +158,7 @@ def claimed(queue: str, token: str, reply: list[Any]) -> Claimed:
 def _add_meta(claim: Claim, value: bytes) -> None:
     meta = layout.read_meta(value)
     claim.attempt, claim.crashes = meta.attempt + 1, meta.crashes
-    claim.run_at, claim.unique = meta.run_at, meta.unique
+    claim.run_at, claim.unique, claim.limit = meta.run_at, meta.unique, meta.limit
 
 
 def reclaim(keys: Keys, limit: int, *, worker: str, lease: float, token: str) -> Request:
@@ -213,6 +217,8 @@ def settle(keys: Keys, settlements: Sequence[Settlement], cap: int) -> tuple[Req
             packed[kind] += map(bulk, fields)
         if claim.unique is not None and kind in _ENDS:
             uniques += bulk(layout.raw(claim.unique)), bulk(id)
+        if claim.limit is not None:
+            uniques += bulk(b"\x00" + limit_text(claim.limit)), bulk(id)
         if claim.note is not None:
             notes += bulk(id), bulk(claim.note)
         size += 2 + len(fields)
@@ -235,13 +241,14 @@ def _written(claim: Claim, outcome: Done | Retry | Release | Dead) -> tuple[int,
         fields = layout.done_fields(place, attempt, crashes, outcome.value)
         return 1, (number(outcome.ttl), fields, outcome.history)
     if isinstance(outcome, Retry):
-        rest = layout.meta_rest(place, attempt, crashes, claim.unique)
+        rest = layout.meta_rest(place, attempt, crashes, claim.unique, claim.limit)
         return 2, (number(outcome.delay), rest, outcome.history)
     if isinstance(outcome, Release):
         # A reclaimed one was counted by the worker that lost it.
         attempt -= claim.lost_at is None
-        return 3, (number(outcome.delay), layout.meta_rest(place, attempt, crashes, claim.unique))
-    fields = layout.dead_fields(place, attempt, crashes, outcome.reason, claim.unique)
+        rest = layout.meta_rest(place, attempt, crashes, claim.unique, claim.limit)
+        return 3, (number(outcome.delay), rest)
+    fields = layout.dead_fields(place, attempt, crashes, outcome.reason, claim.unique, claim.limit)
     return 4, (fields, outcome.history)
 
 

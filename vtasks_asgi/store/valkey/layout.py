@@ -8,13 +8,16 @@ import math
 import struct
 from dataclasses import dataclass
 
+from vtasks_asgi.core.limits import Limit
+from vtasks_asgi.store.valkey.tail import read_tail, tail
+
 #: A message's place in ``ready`` is -priority * BAND + its sequence number: exact in a double.
 BAND = 2**45
 #: ``run_at`` of a message that has none.
 NEVER = -math.inf
 
 STAMP = struct.Struct(">d")
-_META = struct.Struct(">ddII")  # run_at, place, attempts before this claim, crashes; unique key
+_META = struct.Struct(">ddII")  # run_at, place, attempts before this claim, crashes; its tail
 _PLACE = struct.Struct(">dII")  # a meta without run_at, which the server adds
 _FIELDS = struct.Struct(">dIIB")  # place, attempt, crashes, kind; the rest depends on the kind
 _LENGTH = struct.Struct(">H")
@@ -75,6 +78,7 @@ class Meta:
     attempt: int = 0
     crashes: int = 0
     unique: str | None = None
+    limit: Limit | None = None
 
 
 def read_meta(value: bytes | None) -> Meta:
@@ -82,14 +86,16 @@ def read_meta(value: bytes | None) -> Meta:
     if value is None or len(value) < _META.size:
         return Meta()
     run_at, place, attempt, crashes = _META.unpack_from(value)
-    unique = value[_META.size :]
+    unique, limit = read_tail(value[_META.size :])
     key = text(unique) if unique else None
-    return Meta(_moment(run_at), place, attempt, crashes, key)
+    return Meta(_moment(run_at), place, attempt, crashes, key, limit)
 
 
-def meta_rest(place: float, attempt: int, crashes: int, unique: str | None) -> bytes:
+def meta_rest(
+    place: float, attempt: int, crashes: int, unique: str | None, limit: Limit | None = None
+) -> bytes:
     """A meta to which the server adds ``run_at`` in front."""
-    return _PLACE.pack(place, *_counts(attempt, crashes)) + raw(unique or "")
+    return _PLACE.pack(place, *_counts(attempt, crashes)) + tail(raw(unique or ""), limit)
 
 
 def _counts(attempt: int, crashes: int) -> tuple[int, int]:
@@ -144,11 +150,18 @@ def done_fields(place: float, attempt: int, crashes: int, value: bytes | None) -
     return _FIELDS.pack(place, *counts, _DONE_WITH_VALUE) + value
 
 
-def dead_fields(place: float, attempt: int, crashes: int, reason: str, unique: str | None) -> bytes:
+def dead_fields(
+    place: float,
+    attempt: int,
+    crashes: int,
+    reason: str,
+    unique: str | None,
+    limit: Limit | None = None,
+) -> bytes:
     """The fields of a dead letter; the server adds the time in front."""
     why = name(reason)[:0xFFFF]
     head = _FIELDS.pack(place, *_counts(attempt, crashes), _DEAD)
-    return head + _LENGTH.pack(len(why)) + why + raw(unique or "")
+    return head + _LENGTH.pack(len(why)) + why + tail(raw(unique or ""), limit)
 
 
 def read_fields(value: bytes | None) -> Finished:

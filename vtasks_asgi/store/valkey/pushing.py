@@ -21,7 +21,7 @@ from vtasks_asgi.store.valkey import commands, layout
 from vtasks_asgi.store.valkey.blocking import Blocking
 from vtasks_asgi.store.valkey.client import Client
 from vtasks_asgi.store.valkey.commands import Parcel
-from vtasks_asgi.store.valkey.keys import Names
+from vtasks_asgi.store.valkey.keys import Keys, Names
 from vtasks_asgi.store.valkey.wire import Request, command
 
 #: Seconds between two reminders that a queue exists, for servers that lost their data.
@@ -143,7 +143,7 @@ class Pusher:
         await self.register(queue)
         keys = self._names.queue(queue)
         chunks = list(commands.chunks(parcels))
-        requests = [commands.push(keys, chunk) for chunk in chunks]
+        requests = _pushes(keys, chunks)
         if len(requests) == 1:
             replies = [await self._call(requests[0])]
         else:
@@ -201,13 +201,17 @@ def push_blocking(
     for queue, some in by_queue(messages).items():
         keys, due = names.queue(queue), registry.due(queue)
         chunks = list(commands.chunks(commands.parcels(some)))
-        requests = [*filter(None, [due]), *(commands.push(keys, chunk) for chunk in chunks)]
+        requests = [*filter(None, [due]), *_pushes(keys, chunks)]
         replies = blocking.calls(requests)
         if due is not None:
             registry.done(queue)
         doorbell.ring({queue})
         receipts[queue] = _receipts(chunks, replies[-len(chunks) :])
     return in_order(messages, receipts)
+
+
+def _pushes(keys: Keys, chunks: Sequence[list[Parcel]]) -> list[Request]:
+    return [commands.push(keys, chunk, of=len(chunks)) for chunk in chunks]
 
 
 def _receipts(chunks: Sequence[list[Parcel]], replies: Sequence[Any]) -> list[Receipt]:

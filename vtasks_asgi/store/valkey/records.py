@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from vtasks_asgi.core.limits import HELD
 from vtasks_asgi.store.base import QueueStats, Record, State
 from vtasks_asgi.store.valkey import layout
 from vtasks_asgi.store.valkey.commands import ask, number
@@ -60,7 +61,8 @@ def _record(id: str, queue: str, row: list[Any], now: float) -> Record | None:
     elif sched is not None:
         record.state = State.DELAYED
         record.priority = layout.priority_of(meta.place)
-        record.run_at = float(sched)
+        due = float(sched)
+        record.run_at = due if due < HELD else None
     elif lease is not None:
         record.state = State.RUNNING
         record.priority = layout.priority_of(own.place)

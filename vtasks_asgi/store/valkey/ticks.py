@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from vtasks_asgi.core.limits import Limit
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import Ticks
 from vtasks_asgi.store.valkey import layout
@@ -37,7 +38,7 @@ def intent(at: float, message: Message) -> bytes:
     parcels([message])
     row = (message.id, message.queue, message.priority, message.run_at, message.unique)
     kept = (message.keep_unique, message.debounce, message.debounce_max)
-    head = orjson.dumps([*row, *kept])
+    head = orjson.dumps([*row, *kept, message.limit])
     return _HEAD.pack(at, len(head)) + head + message.body
 
 
@@ -48,7 +49,9 @@ def read_intent(value: bytes) -> tuple[float, Message] | None:
         start = layout.STAMP.size + _HEAD.size
         row = orjson.loads(value[start : start + length])
         id, queue, *rest = row
-        message = Message(id, queue, value[start + length :], *rest)
+        message = Message(id, queue, value[start + length :], *rest[:6])
+        if rest[6:] and rest[6] is not None:
+            message.limit = Limit(**rest[6])
         parcels([message])
     except (struct.error, ValueError, TypeError, AttributeError):
         return None

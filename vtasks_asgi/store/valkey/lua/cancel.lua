@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- Makes dead letters of messages that wait, and marks those that run.
--- KEYS: t ready sched lease m f h dead done u c seq n
+-- KEYS: t ready sched lease m f h dead done u c seq n limits
 -- ARGV: cap of dead letters, ids
 -- Returns: for each id 'cancelled', 'asked' (it runs), 'finished' or ''; how many dead letters were
 --   evicted
 -- Invariant: a mark in c is on what has a lease, and goes when settle ends or buries that.
+-- INCLUDE: lib_limits
 -- INCLUDE: lib_dead
 local T, READY, SCHED, LEASE, M, F = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local H, DEAD, DONE, U, C, SEQ = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
@@ -13,18 +14,23 @@ local now = time[1] + time[2] / 1000000
 local stamp = struct.pack('>d', now)
 
 local function bury(id, place)
-  local meta, head, unique = redis.call('HGET', M, id), nil, ''
+  local meta, head, tail = redis.call('HGET', M, id), nil, ''
   if meta and #meta >= 24 then
-    head, unique = string.sub(meta, 9, 24), string.sub(meta, 25)
+    head, tail = string.sub(meta, 9, 24), string.sub(meta, 25)
   else
     head = struct.pack('>dII', tonumber(place), 0, 0)
   end
   redis.call('ZREM', READY, id)
   redis.call('ZREM', SCHED, id)
   redis.call('HDEL', M, id)
-  redis.call('HSET', F, id, cancelled_fields(stamp, head, unique))
+  redis.call('HSET', F, id, cancelled_fields(stamp, head, tail))
   redis.call('ZADD', DEAD, redis.call('INCR', SEQ), id)
-  if unique ~= '' then free_key(U, unique, id, now) end
+  if tail ~= '' then free_key(U, key_of(tail), id, now) end
+  local limit = limit_of(meta)
+  if limit then
+    local waits, held = member_of('w', limit, meta, id), member_of('h', limit, meta, id)
+    redis.call('ZREM', KEYS[14], waits, held)
+  end
 end
 
 local function cancel(id)

@@ -10,8 +10,8 @@ local NEEDED = {
   {'HEXISTS', 'k', 'f'}, {'HGETALL', 'k'}, {'HSCAN', 'k', '0'},
   {'ZADD', 'k', '1', 'm'}, {'ZREM', 'k', 'm'}, {'ZCARD', 'k'}, {'ZCOUNT', 'k', '0', '1'},
   {'ZRANGE', 'k', '0', '1'}, {'ZRANGEBYSCORE', 'k', '0', '1'}, {'ZPOPMIN', 'k'},
-  {'ZSCORE', 'k', 'm'}, {'ZMSCORE', 'k', 'm'}, {'SADD', 'k', 'm'}, {'SMEMBERS', 'k'},
-  {'PUBLISH', 'k', ''}, {'SUBSCRIBE', 'k'},
+  {'ZSCORE', 'k', 'm'}, {'ZMSCORE', 'k', 'm'}, {'ZLEXCOUNT', 'k', '-', '+'}, {'SADD', 'k', 'm'},
+  {'SMEMBERS', 'k'}, {'PUBLISH', 'k', ''}, {'SUBSCRIBE', 'k'},
 }
 local missing = {}
 for _, command in ipairs(NEEDED) do

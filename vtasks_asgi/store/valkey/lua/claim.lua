@@ -1,12 +1,15 @@
 #!lua flags=allow-oom
 -- Promotes what is due, then takes the best messages. Works when the server is out of memory.
--- KEYS: ready sched t m h own lease seq idle n pause
+-- KEYS: ready sched t m h own lease seq idle n pause limits pace
 -- ARGV: limit, lease in seconds, token (16 characters), worker
 -- Returns: id, score of each; their bodies; metas (empty when no message has one); histories and
 --   notes (the same); the next due time, or the end of a pause, in seconds from now or ''
--- Invariant: what is taken has an entry in own and in lease, and is in no other set.
+-- Invariant: what is taken has an entry in own and in lease, and is in no other set but limits.
 -- INCLUDE: lib_place
 -- INCLUDE: lib_pause
+-- INCLUDE: lib_limits
+-- INCLUDE: lib_gates
+-- INCLUDE: lib_sift
 local READY, SCHED, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local OWN, LEASE, SEQ, IDLE, N = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local PAUSE = KEYS[11]
@@ -33,10 +36,15 @@ end
 for chunk = 1, CHUNKS do
   if promote() < CHUNK then break end
 end
-local first = redis.call('ZRANGE', SCHED, 0, 0, 'WITHSCORES')
 local pause = pause_end(redis.call('HGET', PAUSE, 'until'), now)
-local due = math.min(tonumber(first[2]) or math.huge, pause or math.huge)
-local next_due = due < math.huge and string.format('%.6f', math.max(0, due - now)) or ''
+
+local function due_next()
+  local first = redis.call('ZRANGE', SCHED, 0, 0, 'WITHSCORES')
+  local due = math.min(tonumber(first[2]) or math.huge, pause or math.huge)
+  return due < HELD and string.format('%.6f', math.max(0, due - now)) or ''
+end
+
+local next_due = due_next()
 if pause then return {{}, {}, {}, {}, {}, next_due} end
 
 local limit = math.min(tonumber(ARGV[1]), CHUNK)
@@ -48,15 +56,33 @@ end
 
 local head = ARGV[3] .. stamp .. struct.pack('>H', #ARGV[4]) .. ARGV[4]
 local expiry = string.format('%.17g', now + ARGV[2]) -- once, and not for each message
-local ids, own, lease = {}, {}, {}
-for i = 1, #taken / 2 do
-  local id = taken[2 * i - 1]
-  ids[i] = id
-  own[2 * i - 1] = id
-  own[2 * i] = head .. taken[2 * i]
-  lease[2 * i - 1] = expiry
-  lease[2 * i] = id
+local ids, own, lease
+
+local function gather()
+  ids, own, lease = {}, {}, {}
+  for i = 1, #taken / 2 do
+    local id = taken[2 * i - 1]
+    ids[i] = id
+    own[2 * i - 1] = id
+    own[2 * i] = head .. taken[2 * i]
+    lease[2 * i - 1] = expiry
+    lease[2 * i] = id
+  end
 end
+
+gather()
+local metas = redis.call('EXISTS', M) == 1 and redis.call('HMGET', M, unpack(ids)) or {}
+for i = 1, #metas do
+  if limit_of(metas[i]) then
+    local q, held = {now = now, ready = READY, sched = SCHED, m = M}, nil
+    q.limits, q.pace, q.idle = KEYS[12], KEYS[13], IDLE
+    taken, metas, held = sift(q, taken, metas)
+    next_due = held and '0' or due_next()
+    gather()
+    break
+  end
+end
+if #ids == 0 then return {taken, {}, {}, {}, {}, next_due} end
 redis.call('HSET', OWN, unpack(own))
 redis.call('ZADD', LEASE, unpack(lease))
 local bodies = redis.call('HMGET', T, unpack(ids))
@@ -68,7 +94,6 @@ for i, id in ipairs(ids) do
     bodies[i] = stamp
   end
 end
-local metas = redis.call('EXISTS', M) == 1 and redis.call('HMGET', M, unpack(ids)) or {}
 local histories = redis.call('EXISTS', H) == 1 and redis.call('HMGET', H, unpack(ids)) or {}
 local notes = redis.call('EXISTS', N) == 1 and redis.call('HMGET', N, unpack(ids)) or {}
 return {taken, bodies, metas, histories, notes, next_due}

@@ -1,9 +1,10 @@
 -- What settle and cancel do about dead letters.
 
--- The fields of one that was cancelled; head: its place, attempts and crashes, packed as in a meta.
-local function cancelled_fields(stamp, head, unique)
+-- The fields of one that was cancelled; head: its place, attempts and crashes, packed as in a meta;
+-- tail: what its meta ends with.
+local function cancelled_fields(stamp, head, tail)
   local reason = 'cancelled'
-  return stamp .. head .. string.char(2) .. struct.pack('>H', #reason) .. reason .. unique
+  return stamp .. head .. string.char(2) .. struct.pack('>H', #reason) .. reason .. tail
 end
 
 -- Forget a unique key that this message has taken last, unless it is kept for longer.

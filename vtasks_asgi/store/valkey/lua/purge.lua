@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- Deletes messages of one state, a chunk at a time.
--- KEYS: ready sched dead done t m f h n
+-- KEYS: ready sched dead done t m f h n limits
 -- ARGV: which of the keys (1 to 4), 'before' in epoch seconds or '', how many to look at, after
 --   which rank
 -- Returns: how many were deleted, and the rank to go on from, -1 at the end
 -- Invariant: an id leaves its set together with everything stored under it.
+-- INCLUDE: lib_limits
 local which, before = tonumber(ARGV[1]), tonumber(ARGV[2])
 local SET, T, M, F, H = KEYS[which], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local limit, rank = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -22,6 +23,17 @@ if before then
       doomed[#doomed + 1] = id
     end
   end
+end
+if #doomed > 0 and which < 3 and redis.call('EXISTS', KEYS[10]) == 1 then
+  local metas, members = redis.call('HMGET', M, unpack(doomed)), {}
+  for i, id in ipairs(doomed) do
+    local limit = limit_of(metas[i])
+    if limit then
+      members[#members + 1] = member_of('w', limit, metas[i], id)
+      members[#members + 1] = member_of('h', limit, metas[i], id)
+    end
+  end
+  if #members > 0 then redis.call('ZREM', KEYS[10], unpack(members)) end
 end
 if #doomed > 0 then
   redis.call('ZREM', SET, unpack(doomed))

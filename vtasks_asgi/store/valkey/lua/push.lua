@@ -1,16 +1,19 @@
 #!lua
 -- Stores messages, each with a different id. Refused when the server is out of memory.
--- KEYS: t ready seq sched m u dead done cron idle own
+-- KEYS: t ready seq sched m u dead done cron idle own limits
 -- ARGV: tick: '' or '<at> <schedule>'; n; n times id, body; and for each message that is not plain:
 --   its index (from 1, ascending), priority, and each of these or '': run_at, unique key, seconds to
---   keep it, seconds to debounce, seconds to do so at the longest
+--   keep it, seconds to debounce, seconds to do so at the longest, limit: how many may run, seconds
+--   between two starts ('-' for none), and its key
 -- Returns: for each message that was not stored its index, the holder of its key ('' when the id is
 --   known), and 1 when the holder took its body, else 0; or 'late' when the tick, or a later one,
 --   was recorded before: then nothing is stored
 -- Invariant: an id in t is in exactly one of ready, sched, lease, dead and done.
+-- INCLUDE: lib_limits
 -- INCLUDE: lib_unique
 local T, READY, SEQ, SCHED, M, U = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local DEAD, DONE, CRON, IDLE, OWN = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local LIMITS = KEYS[12]
 
 local schedule, at
 if ARGV[1] ~= '' then
@@ -30,6 +33,7 @@ local known = redis.call('HMGET', T, unpack(ids))
 local seq = redis.call('INCRBY', SEQ, n) - n
 
 local bodies, ready, sched, metas, refused, taken, wake = {}, {}, {}, {}, {}, {}, false
+local members = {}
 local count, plain = 0, 0 -- of what is in bodies and in ready: to count a table takes time
 
 local function put(list, first, second)
@@ -42,30 +46,37 @@ end
 local function flush()
   if count == 0 then return end
   if #metas > 0 then redis.call('HSET', M, unpack(metas)) end
+  if #members > 0 then redis.call('ZADD', LIMITS, unpack(members)) end
   if #sched > 0 then redis.call('ZADD', SCHED, unpack(sched)) end
   if plain > 0 then redis.call('ZADD', READY, unpack(ready)) end
   redis.call('HSET', T, unpack(bodies))
   bodies, ready, sched, metas, wake = {}, {}, {}, {}, true
+  members = {}
   count, plain = 0, 0
 end
 
 -- Let the holder of a key take a body and wait anew, if no claim of it counts.
-local function merge(holder, key, body, wait, longest, leads)
+local function merge(holder, body, wait, longest, leads)
   local old, meta = redis.call('HGET', T, holder), redis.call('HGET', M, holder)
   if not old or not meta or #meta < 24 or redis.call('HEXISTS', OWN, holder) == 1 then return end
   if redis.call('ZSCORE', DEAD, holder) or redis.call('ZSCORE', DONE, holder) then return end
-  local first_due, place, attempt, crashes = struct.unpack('>ddII', meta)
-  if attempt > 0 then return end
+  if struct.unpack('>I', meta, 17) > 0 then return end -- attempts
   local due, pushed = now + wait, string.sub(old .. stamp, 1, 8)
   wake = true
-  if leads and first_due == -math.huge then
+  if leads and struct.unpack('>d', meta) == -math.huge then -- it is due, and stays so
     redis.call('HSET', T, holder, pushed .. body)
     return true
   end
   if longest then due = math.min(due, struct.unpack('>d', pushed) + longest) end
   redis.call('ZADD', SCHED, due, holder)
   redis.call('ZREM', READY, holder)
-  redis.call('HSET', M, holder, struct.pack('>ddII', due, place, attempt, crashes) .. key)
+  local limit, new = limit_of(meta), struct.pack('>d', due) .. string.sub(meta, 9)
+  if limit then
+    local waits, held = member_of('w', limit, meta, holder), member_of('h', limit, meta, holder)
+    redis.call('ZREM', LIMITS, waits, held)
+    redis.call('ZADD', LIMITS, 0, member_of('w', limit, new, holder))
+  end
+  redis.call('HSET', M, holder, new)
   redis.call('HSET', T, holder, pushed .. body)
   return true
 end
@@ -75,6 +86,7 @@ local index = tonumber(ARGV[special])
 for i = 1, n do
   local id, body = ids[i], ARGV[2 * i + 2]
   local place, run_at, holder, merged, meta = seq + i, nil, nil, nil, nil
+  local limit
   if i == index then
     place = place - ARGV[special + 1] * 2 ^ 45
     local key, keep = ARGV[special + 3], tonumber(ARGV[special + 4])
@@ -87,7 +99,7 @@ for i = 1, n do
       holder = take_key(U, T, M, DEAD, DONE, key, id, now, keep)
       held = holder
       if holder and wait then
-        merged = merge(holder, key, body, wait, longest, leads)
+        merged = merge(holder, body, wait, longest, leads)
         if not merged then
           holder = nil
           redis.call('HSET', U, key, struct.pack('>d', now + keep) .. id)
@@ -96,10 +108,13 @@ for i = 1, n do
     end
     if wait and (held or not leads) then run_at = now + wait
     else run_at = tonumber(ARGV[special + 2]) end
-    if run_at or key ~= '' then
+    local bounds = ARGV[special + 7]
+    limit = bounds ~= '' and read_limit(bounds)
+    if run_at or key ~= '' or limit then
       meta = struct.pack('>ddII', run_at or -math.huge, place, 0, 0) .. key
+      if limit then meta = meta .. '\0' .. bounds end
     end
-    special = special + 7
+    special = special + 8
     index = tonumber(ARGV[special])
   end
   if known[i] or holder then
@@ -115,6 +130,7 @@ for i = 1, n do
       plain = plain + 2
     end
     if meta then put(metas, id, meta) end
+    if limit then put(members, 0, member_of('w', limit, meta, id)) end
   end
 end
 flush()

@@ -1,14 +1,21 @@
 #!lua flags=allow-oom
--- Takes over expired leases, the longest expired first.
--- KEYS: lease own t m h n c
+-- Lets go what limits have held back for those that have gone; takes over expired leases, the longest
+-- expired first.
+-- KEYS: lease own t m h n c ready sched limits pace idle
 -- ARGV: limit, lease in seconds, token (16 characters), worker
 -- Returns: ids; what was in own; bodies; metas, the crash counted; histories; notes; marks of
 --   cancellation
 -- Invariant: the token changes, so that who held it before can neither extend nor settle.
+-- INCLUDE: lib_limits
+-- INCLUDE: lib_gates
+-- INCLUDE: lib_sweep
 local LEASE, OWN, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local stamp = struct.pack('>d', now)
+local q = {now = now, own = OWN, lease = LEASE, m = M, ready = KEYS[8], sched = KEYS[9],
+  limits = KEYS[10], pace = KEYS[11], idle = KEYS[12]}
+sweep(q)
 local limit = math.min(tonumber(ARGV[1]), 1000)
 if limit < 1 then return {} end
 local ids = redis.call('ZRANGEBYSCORE', LEASE, '-inf', now, 'LIMIT', 0, limit)
@@ -27,12 +34,12 @@ for i, id in ipairs(ids) do
   if lost[i] and #lost[i] >= 26 then
     score = string.sub(lost[i], 27 + struct.unpack('>H', lost[i], 25))
   end
-  local run_at, place, attempt, crashes, unique = -math.huge, tonumber(score) or 0, 0, 0, ''
+  local run_at, place, attempt, crashes, tail = -math.huge, tonumber(score) or 0, 0, 0, ''
   if metas[i] and #metas[i] >= 24 then
     run_at, place, attempt, crashes = struct.unpack('>ddII', metas[i])
-    unique = string.sub(metas[i], 25)
+    tail = string.sub(metas[i], 25)
   end
-  metas[i] = struct.pack('>ddII', run_at, place, attempt, crashes + 1) .. unique
+  metas[i] = struct.pack('>ddII', run_at, place, attempt, crashes + 1) .. tail
   if not bodies[i] then
     redis.call('HSET', T, id, stamp)
     bodies[i] = stamp

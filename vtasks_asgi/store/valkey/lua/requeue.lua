@@ -1,9 +1,10 @@
 #!lua
 -- Makes dead letters ready again, as if just pushed.
--- KEYS: dead t f h m ready seq u done idle
+-- KEYS: dead t f h m ready seq u done idle limits
 -- ARGV: ids
 -- Returns: how many were dead letters, and not kept dead because another message has their key
 -- Invariant: attempts, crashes and history start anew; a note stays.
+-- INCLUDE: lib_limits
 -- INCLUDE: lib_unique
 -- INCLUDE: lib_place
 local DEAD, T, F, H, M, READY = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -15,11 +16,12 @@ local count = 0
 
 for _, id in ipairs(ARGV) do
   if redis.call('ZSCORE', DEAD, id) then
-    local fields, score, unique = redis.call('HGET', F, id), 0, ''
+    local fields, score, tail = redis.call('HGET', F, id), 0, ''
     if fields and #fields >= 27 then
       score = struct.unpack('>d', fields, 9)
-      unique = string.sub(fields, 28 + struct.unpack('>H', fields, 26))
+      tail = string.sub(fields, 28 + struct.unpack('>H', fields, 26))
     end
+    local unique = key_of(tail)
     local holder = unique ~= '' and take_key(U, T, M, DEAD, DONE, unique, id, now, 0)
     if not holder then
       local body = redis.call('HGET', T, id) or ''
@@ -29,8 +31,11 @@ for _, id in ipairs(ARGV) do
       redis.call('HDEL', F, id)
       redis.call('HDEL', H, id)
       redis.call('HDEL', M, id)
-      if unique ~= '' then
-        redis.call('HSET', M, id, struct.pack('>ddII', -math.huge, place, 0, 0) .. unique)
+      if tail ~= '' then
+        local meta = struct.pack('>ddII', -math.huge, place, 0, 0) .. tail
+        redis.call('HSET', M, id, meta)
+        local limit = limit_of(meta)
+        if limit then redis.call('ZADD', KEYS[11], 0, member_of('w', limit, meta, id)) end
       end
       redis.call('HSET', T, id, stamp .. string.sub(body, 9))
       redis.call('ZADD', READY, place, id)

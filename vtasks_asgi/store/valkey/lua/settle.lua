@@ -1,16 +1,19 @@
 #!lua flags=allow-oom
 -- Writes outcomes back, each fenced by its token. Works when the server is out of memory.
--- KEYS: own lease t m h ready sched f done dead u seq idle n c
+-- KEYS: own lease t m h ready sched f done dead u seq idle n c limits pace
 -- ARGV: cap of dead letters; how many follow of each kind, and how many notes; then the arguments:
 --   done (nothing is kept): id, token          kept: id, token, seconds to keep, fields, history
 --   retry: id, token, delay, fields, history   release: id, token, delay, fields
 --   dead: id, token, fields, history           unique key, id of each that ends
+--   a NUL and the limit, id of each that has one
 --   and at last: id, note of each claim that has a note
 -- Returns: the positions (from 1) of those that were lost; how many dead letters were evicted; the
 --   positions of those that were cancelled: dead letters in place of a retry or a release
 -- Invariant: what is settled leaves own and lease, and ends in exactly one other place, or nowhere.
 -- INCLUDE: lib_place
 -- INCLUDE: lib_dead
+-- INCLUDE: lib_limits
+-- INCLUDE: lib_gates
 local OWN, LEASE, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local READY, SCHED, F, DONE, DEAD = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local U, SEQ, IDLE, N, C = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
@@ -38,6 +41,7 @@ local owns = redis.call('HMGET', OWN, unpack(ids))
 local lost, settled, gone, histories, fields, metas = {}, {}, {}, {}, {}, {}
 local ready, sched, expiries, buried, ended, wake = {}, {}, {}, {}, {}, false
 local cancelled, marks = {}, redis.call('EXISTS', C) == 1
+local members = {} -- of the index of what has limits: of what will wait
 
 local function put(list, first, second)
   list[#list + 1] = first
@@ -48,14 +52,17 @@ end
 -- cancelled, and so ends
 local function again(id, delay, rest)
   if marks and redis.call('HEXISTS', C, id) == 1 then
-    local unique = string.sub(rest, 17)
-    put(fields, id, cancelled_fields(stamp, string.sub(rest, 1, 16), unique))
+    local tail = string.sub(rest, 17)
+    put(fields, id, cancelled_fields(stamp, string.sub(rest, 1, 16), tail))
     put(buried, redis.call('INCR', SEQ), id)
-    if unique ~= '' then free_key(U, unique, id, now) end
+    if tail ~= '' then free_key(U, key_of(tail), id, now) end
     return true
   end
   local due = now + delay
-  put(metas, id, struct.pack('>d', due) .. rest)
+  local meta = struct.pack('>d', due) .. rest
+  put(metas, id, meta)
+  local limit = limit_of(meta)
+  if limit then put(members, 0, member_of('w', limit, meta, id)) end
   if tonumber(delay) > 0 then
     put(sched, due, id)
   else
@@ -105,7 +112,31 @@ for kind, count in ipairs(COUNTS) do
     end
   end
 end
-if held == 0 then return {lost, 0, cancelled} end
+
+-- What runs no longer makes room for what is held.
+local function make_room()
+  local keys, known, gone = {}, {}, {}
+  for i = uniques, notes - 1, 2 do
+    local limit = string.byte(ARGV[i]) == 0 and read_limit(string.sub(ARGV[i], 2))
+    if limit then
+      if redis.call('HEXISTS', OWN, ARGV[i + 1]) == 0 then
+        gone[#gone + 1] = member_of('r', limit, nil, ARGV[i + 1])
+      end
+      if not known[limit.key] then keys[#keys + 1] = limit.key end
+      known[limit.key] = true
+    end
+  end
+  if #gone > 0 then redis.call('ZREM', KEYS[16], unpack(gone)) end
+  if #members > 0 then redis.call('ZADD', KEYS[16], unpack(members)) end
+  if #keys == 0 then return end
+  let_go({now = now, ready = READY, sched = SCHED, m = M, limits = KEYS[16], pace = KEYS[17],
+    idle = IDLE}, keys)
+end
+
+if held == 0 then
+  if uniques < notes then make_room() end
+  return {lost, 0, cancelled}
+end
 
 redis.call('HDEL', OWN, unpack(settled))
 redis.call('ZREM', LEASE, unpack(settled))
@@ -126,8 +157,9 @@ if uniques < notes then
   local done = {}
   for _, id in ipairs(ended) do done[id] = true end
   for i = uniques, notes - 1, 2 do
-    if done[ARGV[i + 1]] then free_key(U, ARGV[i], ARGV[i + 1], now) end
+    if done[ARGV[i + 1]] and string.byte(ARGV[i]) ~= 0 then free_key(U, ARGV[i], ARGV[i + 1], now) end
   end
+  make_room()
 end
 
 if notes <= #ARGV or redis.call('EXISTS', N) == 1 then
