@@ -21,6 +21,7 @@ from typing import Any, Protocol, runtime_checkable
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Outcome
 from vtasks_asgi.store.control import Control
+from vtasks_asgi.store.groups import GroupRecord, Groups, Mark
 
 
 class State(StrEnum):
@@ -283,6 +284,12 @@ class Joining(Protocol):
         """
         ...
 
+    def push_sync(self, messages: Sequence[Message]) -> list[Receipt]: ...
+
+    def mark_members_sync(self, marks: Sequence[Mark]) -> list[GroupRecord]:
+        """``mark_members`` likewise."""
+        ...
+
 
 class Inspector(Protocol):
     """What admin, metrics and commands ask. Reading never blocks claims."""
@@ -334,7 +341,7 @@ class Inspector(Protocol):
         ...
 
 
-class FullStore(Store, Inspector, Control, Protocol):
+class FullStore(Store, Inspector, Control, Groups, Protocol):
     """Every store of this package is all of these."""
 
 

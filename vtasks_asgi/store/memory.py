@@ -1,7 +1,8 @@
 """The reference store: the contract in dicts, for tests and as the specification.
 
 One lock makes every verb atomic; nothing survives the process. What onlookers ask is answered in
-``store.memory_inspect``, what operators do in ``store.memory_control``.
+``store.memory_inspect``, what operators do in ``store.memory_control``, and groups are kept in
+``store.memory_groups``.
 """
 
 import asyncio
@@ -23,11 +24,11 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.memory_control import MemoryControl
+from vtasks_asgi.store.memory_groups import MemoryGroups
 from vtasks_asgi.store.memory_inspect import Entry, Lock, in_force
 
 
-class MemoryStore(MemoryControl):
+class MemoryStore(MemoryGroups):
     """See ``store.base``. ``dead_letter_cap`` is per queue; ``clock`` the system's by default."""
 
     def __init__(self, *, clock: Clock | None = None, dead_letter_cap: int = 1000) -> None:
