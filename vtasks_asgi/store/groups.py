@@ -27,7 +27,7 @@ class Member(IntEnum):
 
 @dataclass(slots=True)
 class NewGroup:
-    """A group to be opened. ``plan`` is opaque to stores; ``keep`` in whole seconds, see close."""
+    """A group to be opened. ``plan`` is opaque to stores; ``keep`` in whole seconds."""
 
     id: str
     plan: bytes = b""
@@ -109,6 +109,6 @@ class Groups(Protocol):
         """Hand out up to ``limit`` open groups nobody has looked at for ``patience`` seconds.
 
         To open one, and to be handed it, is a look. Their ``members`` are up to ``LOOKS`` of those
-        pending, the next ones at the next look. Up to ``limit`` records past their time are deleted.
+        pending, the next ones at the next look. Up to ``limit`` records past their time go.
         """
         ...

@@ -29,6 +29,7 @@ from vtasks_asgi.store.base import (
 )
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.mysql import consume, control, inspect, push
+from vtasks_asgi.store.database.mysql.grouping import MySQLGroups, nothing
 from vtasks_asgi.store.database.mysql.link import mapped_errors
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.watcher import Watcher
@@ -66,11 +67,7 @@ class Crew:
             member.join(max(0.0, deadline - time.monotonic()))
 
 
-def _nothing() -> None:
-    """There is nobody to tell."""
-
-
-class MySQLStore:
+class MySQLStore(MySQLGroups):
     """See ``store.base``. ``alias`` names the database in Django's DATABASES."""
 
     def __init__(self, alias: str = "default", *, dead_letter_cap: int = 1000) -> None:
@@ -195,11 +192,7 @@ class MySQLStore:
         return await self._read(lambda step: inspect.lookup(step, ids))
 
     def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
-        def look() -> dict[str, Record]:
-            with mapped_errors(), connections[self._alias].cursor() as cursor:
-                return inspect.lookup(Step.begin(cursor), ids)
-
-        return look() if connections[self._alias].in_atomic_block else self._renewed(look)
+        return self._look_here(lambda step: inspect.lookup(step, ids))
 
     async def browse(
         self, queue: str, state: State, *, limit: int, cursor: str | None = None
@@ -263,7 +256,7 @@ class MySQLStore:
 
     # -- helpers
 
-    def _produce[T](self, work: Work[T], committed: Callable[[], None] = _nothing) -> T:
+    def _produce[T](self, work: Work[T], committed: Callable[[], None] = nothing) -> T:
         """In the caller's transaction if there is one; else through the producer, if it runs."""
         if connections[self._alias].in_atomic_block:
             return self._here(work, committed)
@@ -286,6 +279,15 @@ class MySQLStore:
             if connection.connection is not None:
                 raise
         return patiently(attempt)
+
+    def _look_here[T](self, query: Work[T]) -> T:
+        """Read on the caller's own connection."""
+
+        def look() -> T:
+            with mapped_errors(), connections[self._alias].cursor() as cursor:
+                return query(Step.begin(cursor))
+
+        return look() if connections[self._alias].in_atomic_block else self._renewed(look)
 
     def _here[T](self, work: Work[T], committed: Callable[[], None]) -> T:
         """On the caller's own connection."""

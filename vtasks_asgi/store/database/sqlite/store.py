@@ -29,23 +29,19 @@ from vtasks_asgi.store.base import (
 )
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
-from vtasks_asgi.store.database.sqlite import control, groups, inspect, sql
+from vtasks_asgi.store.database.sqlite import control, inspect, sql
 from vtasks_asgi.store.database.sqlite.connections import connect, mapped_errors
+from vtasks_asgi.store.database.sqlite.grouping import SQLiteGroups, nothing
 from vtasks_asgi.store.database.sqlite.watcher import Watcher
 from vtasks_asgi.store.database.sqlite.writer import Work, Writer
 from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
-from vtasks_asgi.store.groups import GroupRecord, Mark, NewGroup, Opened
 
 #: A push of at most so many is worth doing on the loop itself (some 40 µs).
 AT_ONCE_MESSAGES = 4
 
 
-def _nothing() -> None:
-    """There is nobody to tell."""
-
-
-class SQLiteStore:
+class SQLiteStore(SQLiteGroups):
     """See ``store.base``. ``alias`` names the database in Django's DATABASES."""
 
     def __init__(
@@ -244,53 +240,9 @@ class SQLiteStore:
     async def paused_tasks(self) -> set[str]:
         return await self._read(lambda conn: control.paused_names(conn, TASK, self._now()))
 
-    # -- groups
-
-    async def open_group(self, group: NewGroup, messages: Sequence[Message]) -> Opened:
-        now = self._now()
-        work = partial(groups.open_group, group=group, messages=messages, now=now)
-        opened = await self._open_writer.submit(work)
-        self._doorbell.ring({message.queue for message in messages})
-        return opened
-
-    def open_group_sync(self, group: NewGroup, messages: Sequence[Message]) -> Opened:
-        now = self._now()
-        ring = partial(self._doorbell.ring, {message.queue for message in messages})
-        work = partial(groups.open_group, group=group, messages=messages, now=now)
-        return self._write_here(work, ring)
-
-    async def mark_members(
-        self, marks: Sequence[Mark], *, waiting_only: bool = False
-    ) -> list[GroupRecord]:
-        work = partial(groups.mark, marks=marks, waiting_only=waiting_only)
-        return await self._open_writer.submit(work)
-
-    def mark_members_sync(self, marks: Sequence[Mark]) -> list[GroupRecord]:
-        return self._write_here(partial(groups.mark, marks=marks, waiting_only=False))
-
-    async def close_groups(self, ids: Sequence[str]) -> None:
-        now = self._now()
-        await self._open_writer.submit(lambda conn: groups.close(conn, ids, now))
-
-    async def find_group(self, id: str, *, members: bool = False) -> GroupRecord | None:
-        return await self._read(partial(groups.find, uid=id, members=members, now=self._now()))
-
-    def find_group_sync(self, id: str, *, members: bool = False) -> GroupRecord | None:
-        connection = connections[self._alias]
-        with mapped_errors():
-            connection.ensure_connection()
-            return groups.find(connection.connection, id, members=members, now=self._now())
-
-    async def sweep_groups(self, limit: int, *, patience: float) -> list[GroupRecord]:
-        now = self._now()
-        return await self._open_writer.submit(
-            lambda conn: groups.sweep(conn, limit, patience=patience, now=now),
-            peek=lambda conn: groups.due(conn, now, patience),
-        )
-
     # -- helpers
 
-    def _write_here[T](self, work: Work[T], committed: Callable[[], None] = _nothing) -> T:
+    def _write_here[T](self, work: Work[T], committed: Callable[[], None] = nothing) -> T:
         """In the caller's transaction if there is one; else through the writer, if it runs."""
         connection = connections[self._alias]
         if not connection.in_atomic_block and self._writer is not None:
