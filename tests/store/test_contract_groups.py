@@ -269,6 +269,8 @@ async def test_marks_from_another_thread(engine: Engine, store: FullStore) -> No
     marks = [Mark(id, each, SUCCEEDED) for each in members]
     told = await engine.in_thread(lambda: store.mark_members_sync(marks))
     assert [each.id for each in told] == [id]
+    await engine.in_thread(lambda: store.close_groups_sync([id]))
+    assert (await found(store, id)).closed
 
 
 @DATABASES

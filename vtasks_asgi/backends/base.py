@@ -19,9 +19,11 @@ from vtasks_asgi import lanes, propagation, registry, results, signals, uniquene
 from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
 from vtasks_asgi.backends.cancelling import Cancelling
+from vtasks_asgi.backends.grouping import Grouping
 from vtasks_asgi.backends.routing import Routing
 from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
+from vtasks_asgi.core.follow import GROUP, THEN
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.exceptions import ConfigurationError
@@ -30,15 +32,13 @@ from vtasks_asgi.results import AnyResult
 from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.runtime.cron import tick_id
 from vtasks_asgi.store.base import FullStore, Record, State
-from vtasks_asgi.tasks import VTask
+from vtasks_asgi.tasks import Item, VTask
 
 #: Seconds a result is kept unless ``OPTIONS["RESULT_TTL"]`` or the task says otherwise.
 DEFAULT_RESULT_TTL = 3600.0
 
-type Item = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
 
-
-class VTasksBackend(Cancelling, BaseTaskBackend):
+class VTasksBackend(Cancelling, Grouping, BaseTaskBackend):
     """What the backends share. Subclasses provide ``make_store`` and name their OPTIONS."""
 
     task_class = VTask
@@ -194,7 +194,12 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         return [self._prepared(task, args, kwargs, now) for task, args, kwargs in items]
 
     def _prepared(
-        self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any], now: float
+        self,
+        task: AnyTask,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        now: float,
+        group: str | None = None,
     ) -> Prepared:
         if "queue_name" in kwargs and "queue_name" not in validate.parameters(task.func):
             kwargs = dict(kwargs)
@@ -207,6 +212,10 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
             meta=propagation.outgoing(task, name, task.queue_name, id),
             expires_at=expires and _expiry(expires, max(now, run_at or now)),
         )
+        if then := getattr(task, "then", None):
+            call.meta[THEN] = self._rows_after(then, now)
+        if group is not None:
+            call.meta[GROUP] = group
         body = encode(call, max_size=self.max_payload)
         message = Message(id, task.queue_name, body, int(task.priority), run_at)
         uniqueness.mark(message, task, call)

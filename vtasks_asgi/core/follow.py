@@ -6,11 +6,20 @@ whose callback it is; ``then``, the calls to come one after the other, each a ro
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from vtasks_asgi.core.envelope import Call, check_json, decode, encode, pack, unpack
+from vtasks_asgi.core.envelope import (
+    MAX_DECODED,
+    Call,
+    check_json,
+    decode,
+    encode,
+    pack,
+    unpack,
+)
 from vtasks_asgi.core.errors import MessageUndecodable, PayloadTooLarge
 from vtasks_asgi.core.message import Message
 
@@ -175,7 +184,7 @@ def encode_plan(callbacks: Mapping[str, Successor], *, max_size: int) -> bytes:
     return pack(rows, "the callbacks of the group", max_size=max_size) if rows else b""
 
 
-def callbacks(id: str, plan: bytes, failed: int, now: float, *, max_size: int) -> list[Message]:
+def callbacks(id: str, plan: bytes, failed: int, now: float) -> list[Message]:
     """What to enqueue once a group is complete; a callback that cannot be read is none."""
     try:
         rows = unpack(plan) if plan else {}
@@ -185,13 +194,9 @@ def callbacks(id: str, plan: bytes, failed: int, now: float, *, max_size: int) -
     for event in (COMPLETE, FAILURE if failed else SUCCESS):
         row = rows.get(event) if type(rows) is dict else None
         if row is not None:
-            try:
-                made = message_of(
-                    row, derived_id(id, event), now, meta={ENDED: id}, max_size=max_size
-                )
-            except (MessageUndecodable, PayloadTooLarge):
-                continue
-            messages.append(made)
+            made, meta = derived_id(id, event), {ENDED: id}
+            with suppress(MessageUndecodable, PayloadTooLarge):
+                messages.append(message_of(row, made, now, meta=meta, max_size=MAX_DECODED))
     return messages
 
 

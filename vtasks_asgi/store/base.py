@@ -290,6 +290,10 @@ class Joining(Protocol):
         """``mark_members`` likewise."""
         ...
 
+    def close_groups_sync(self, ids: Sequence[str]) -> None:
+        """``close_groups`` likewise."""
+        ...
+
 
 class Inspector(Protocol):
     """What admin, metrics and commands ask. Reading never blocks claims."""

@@ -65,6 +65,9 @@ class MemoryGroups(MemoryControl):
             return self._completed(dict.fromkeys(mark.group for mark in marks))
 
     async def close_groups(self, ids: Sequence[str]) -> None:
+        self.close_groups_sync(ids)
+
+    def close_groups_sync(self, ids: Sequence[str]) -> None:
         with self._work() as now:
             for id in ids:
                 kept = self._groups.get(id)

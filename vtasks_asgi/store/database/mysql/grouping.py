@@ -62,6 +62,9 @@ class MySQLGroups:
     async def close_groups(self, ids: Sequence[str]) -> None:
         await self._open.consumer.submit(lambda step: groups.close(step, ids))
 
+    def close_groups_sync(self, ids: Sequence[str]) -> None:
+        self._produce(lambda step: groups.close(step, ids))
+
     async def find_group(self, id: str, *, members: bool = False) -> GroupRecord | None:
         return await self._read(partial(groups.find, uid=id, members=members))
 

@@ -52,6 +52,9 @@ class PostgresGroups:
     async def close_groups(self, ids: Sequence[str]) -> None:
         await self._runner.run(lambda: groups.close(ids))
 
+    def close_groups_sync(self, ids: Sequence[str]) -> None:
+        self._sync(lambda: groups.close(ids))
+
     async def find_group(self, id: str, *, members: bool = False) -> GroupRecord | None:
         return await self._runner.run(lambda: groups.find(id, members=members))
 

@@ -61,6 +61,9 @@ class SQLiteGroups:
         now = self._now()
         await self._open_writer.submit(lambda conn: groups.close(conn, ids, now))
 
+    def close_groups_sync(self, ids: Sequence[str]) -> None:
+        self._write_here(lambda conn: groups.close(conn, ids, self._now()))
+
     async def find_group(self, id: str, *, members: bool = False) -> GroupRecord | None:
         return await self._read(partial(groups.find, uid=id, members=members, now=self._now()))
 
