@@ -13,7 +13,7 @@ from django.utils.asyncio import async_unsafe
 from vtasks_asgi.exceptions import GroupDoesNotExist
 from vtasks_asgi.store.groups import GroupRecord, Member
 from vtasks_asgi.task_result import VTaskResult, pauses
-from vtasks_asgi.tasks import Item, Then, backend_of
+from vtasks_asgi.tasks import Called, Then, backend_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _progress(record: GroupRecord) -> GroupProgress:
 
 
 def group(
-    items: Iterable[Item],
+    items: Iterable[Called],
     *,
     on_complete: Then | None = None,
     on_success: Then | None = None,
@@ -151,7 +151,7 @@ def group(
 
 
 async def agroup(
-    items: Iterable[Item],
+    items: Iterable[Called],
     *,
     on_complete: Then | None = None,
     on_success: Then | None = None,
@@ -175,11 +175,10 @@ def get_group(id: str, *, backend: str = DEFAULT_TASK_BACKEND_ALIAS) -> Group:
     return Group(id, backend)
 
 
-def _of_one_backend(items: Iterable[Item], callbacks: Iterable[Any]) -> tuple[list[Item], Any]:
+def _of_one_backend(items: Iterable[Called], callbacks: Iterable[Any]) -> tuple[list[Called], Any]:
     chosen = list(items)
-    tasks = [each[0] if isinstance(each, tuple) and each else each for each in chosen]
-    if not tasks:
-        tasks = [each[0] if isinstance(each, tuple) else each for each in callbacks if each]
+    calls: list[Any] = chosen or [each for each in callbacks if each]
+    tasks = [each[0] if isinstance(each, tuple) and each else each for each in calls]
     aliases = dict.fromkeys(getattr(task, "backend", DEFAULT_TASK_BACKEND_ALIAS) for task in tasks)
     if len(aliases) > 1:
         raise InvalidTask(

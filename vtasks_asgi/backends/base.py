@@ -7,20 +7,19 @@ its commit; without a runtime, to a store of this process that opens nothing it 
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.core import checks
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.exceptions import TaskResultDoesNotExist
-from django.tasks.signals import task_enqueued
 
-from vtasks_asgi import lanes, propagation, registry, results, signals, uniqueness
+from vtasks_asgi import lanes, propagation, registry, results, uniqueness
 from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
 from vtasks_asgi.backends.cancelling import Cancelling
 from vtasks_asgi.backends.grouping import Grouping
 from vtasks_asgi.backends.routing import Routing
+from vtasks_asgi.backends.telling import Telling
 from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
 from vtasks_asgi.core.follow import GROUP, THEN
@@ -31,14 +30,14 @@ from vtasks_asgi.joint import Joint
 from vtasks_asgi.results import AnyResult
 from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.runtime.cron import tick_id
-from vtasks_asgi.store.base import FullStore, Record, State
+from vtasks_asgi.store.base import FullStore
 from vtasks_asgi.tasks import Item, VTask
 
 #: Seconds a result is kept unless ``OPTIONS["RESULT_TTL"]`` or the task says otherwise.
 DEFAULT_RESULT_TTL = 3600.0
 
 
-class VTasksBackend(Cancelling, Grouping, BaseTaskBackend):
+class VTasksBackend(Cancelling, Grouping, Telling, BaseTaskBackend):
     """What the backends share. Subclasses provide ``make_store`` and name their OPTIONS."""
 
     task_class = VTask
@@ -150,9 +149,7 @@ class VTasksBackend(Cancelling, Grouping, BaseTaskBackend):
             pushed = await self._apush(runtime.store, calls)
         else:
             pushed = await lanes.in_caller_thread(lambda: self._push(calls))
-        if signals.wanted(task_enqueued):
-            for result in pushed.stored:
-                await signals.asend(task_enqueued, type(self), partial(_same, result))
+        await self._atell(pushed)
         return pushed.answers
 
     def _push(self, calls: list[Prepared]) -> Pushed:
@@ -183,11 +180,6 @@ class VTasksBackend(Cancelling, Grouping, BaseTaskBackend):
         wanted = holders(calls, receipts)
         found = await store.lookup(wanted) if wanted else {}
         return answer(calls, receipts, found, self.alias)
-
-    def _tell(self, pushed: Pushed) -> None:
-        if signals.wanted(task_enqueued):
-            for result in pushed.stored:
-                signals.send(task_enqueued, type(self), partial(_same, result))
 
     def _prepare(self, items: Iterable[Item]) -> list[Prepared]:
         now = self._clock.now()
@@ -241,13 +233,6 @@ class VTasksBackend(Cancelling, Grouping, BaseTaskBackend):
         message = self._prepared(task, entry.args, entry.kwargs, at).message
         message.id = tick_id(entry.name, at)
         return message
-
-    async def announce(self, message: Message) -> None:
-        """Send Django's ``task_enqueued`` for a message the scheduler has pushed."""
-        if signals.wanted(task_enqueued):
-            record = Record(message.id, message.queue, State.READY, message.body, message.priority)
-            result = partial(results.stored, record, self.alias)
-            await signals.asend(task_enqueued, type(self), result)
 
     # -- validating
 
@@ -305,5 +290,4 @@ def _expiry(expires: float | datetime, due: float) -> float | None:
     return results.epoch(expires) if isinstance(expires, datetime) else due + expires
 
 
-def _same[T](value: T) -> T:
-    return value
+__all__ = ["DEFAULT_RESULT_TTL", "Item", "VTasksBackend"]

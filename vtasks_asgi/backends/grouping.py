@@ -1,14 +1,12 @@
 """Groups of tasks, and what comes after a task: the part of every backend that makes them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
-from django.tasks.signals import task_enqueued
 
-from vtasks_asgi import lanes, results, signals, task_options
+from vtasks_asgi import lanes, results, task_options
 from vtasks_asgi.backends import commit
 from vtasks_asgi.backends.answers import Prepared, Pushed, accepted, answer, holders
 from vtasks_asgi.core.clock import Clock
@@ -21,7 +19,7 @@ from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.runtime.follow import callbacks_of
 from vtasks_asgi.store.base import FullStore, Record, State
 from vtasks_asgi.store.groups import GroupRecord, NewGroup, Opened
-from vtasks_asgi.tasks import Item, Then
+from vtasks_asgi.tasks import Called, Then
 
 #: Seconds the record of a group is kept once it is complete, unless it says otherwise: a day.
 KEEP = 24 * 3600.0
@@ -49,6 +47,7 @@ class Grouping:
         def store(self) -> FullStore: ...
         def joins(self, alias: str) -> bool: ...
         def _tell(self, pushed: Pushed) -> None: ...
+        async def _atell(self, pushed: Pushed) -> None: ...
         def _prepared(
             self,
             task: Any,
@@ -80,15 +79,15 @@ class Grouping:
 
     # -- groups
 
-    def group(self, items: Iterable[Item], **options: Unpack[Callbacks]) -> Group:
+    def group(self, items: Iterable[Called], **options: Unpack[Callbacks]) -> Group:
         """Enqueue calls as a group, in one step; see ``vtasks_asgi.group``."""
         return self._open_group(items, options)[0]
 
-    async def agroup(self, items: Iterable[Item], **options: Unpack[Callbacks]) -> Group:
+    async def agroup(self, items: Iterable[Called], **options: Unpack[Callbacks]) -> Group:
         """``group`` from a coroutine."""
         return (await self._aopen_group(items, options))[0]
 
-    def _open_group(self, items: Iterable[Item], options: Callbacks) -> tuple[Group, Pushed]:
+    def _open_group(self, items: Iterable[Called], options: Callbacks) -> tuple[Group, Pushed]:
         new, calls = self._grouped(items, options)
         store, aliases = self.store, commit.open_transactions()
         if aliases and not any(map(self.joins, aliases)) and _waits(calls):
@@ -99,7 +98,9 @@ class Grouping:
             self._tell(pushed)
         return Group(new.id, self.alias), pushed
 
-    async def _aopen_group(self, items: Iterable[Item], options: Callbacks) -> tuple[Group, Pushed]:
+    async def _aopen_group(
+        self, items: Iterable[Called], options: Callbacks
+    ) -> tuple[Group, Pushed]:
         runtime = runtime_of(self.alias)
         if runtime is None or not runtime.is_mine() or lanes.in_sync_caller():
             return await lanes.in_caller_thread(lambda: self._open_group(items, options))
@@ -112,9 +113,7 @@ class Grouping:
         wanted = holders(calls, opened.receipts)
         found = await store.lookup(wanted) if wanted else {}
         pushed = self._pushed(calls, opened, found, callbacks)
-        if signals.wanted(task_enqueued):
-            for result in pushed.stored:
-                await signals.asend(task_enqueued, type(self), partial(_same, result))
+        await self._atell(pushed)
         return Group(new.id, self.alias), pushed
 
     def _open_here(self, store: FullStore, new: NewGroup, calls: Sequence[Prepared]) -> Pushed:
@@ -149,7 +148,7 @@ class Grouping:
             return None
 
     def _grouped(
-        self, items: Iterable[Item], options: Callbacks
+        self, items: Iterable[Called], options: Callbacks
     ) -> tuple[NewGroup, list[Prepared]]:
         """Everything that is checked, before anything is written."""
         now = self._clock.now()
@@ -168,9 +167,10 @@ class Grouping:
         plan = encode_plan(chosen, max_size=self.max_payload)
         return NewGroup(id, plan, ceil(KEEP if keep is None else keep)), calls
 
-    def _member(self, item: Item, now: float, group: str) -> Prepared:
-        if problem := task_options.not_callable("a member of a group", item or None):
-            raise InvalidTask(problem)
+    def _member(self, item: Any, now: float, group: str) -> Prepared:
+        problem = task_options.not_callable("a member of a group", item)
+        if problem or not item:
+            raise InvalidTask(problem or f"a group has {item!r} among its calls: leave it out")
         task, args, kwargs = item if isinstance(item, tuple) else (item, (), {})
         prepared = self._prepared(task, args, kwargs, now, group)
         if prepared.message.debounce is not None:
@@ -211,7 +211,3 @@ class Grouping:
 def _waits(calls: Sequence[Prepared]) -> bool:
     """Whether the group is opened at the end of a transaction that cannot be joined."""
     return not calls or any(each.waits for each in calls)
-
-
-def _same[T](value: T) -> T:
-    return value

@@ -28,6 +28,7 @@ from vtasks_asgi.groups import Group
 from vtasks_asgi.inline import LEASE, WORKER, Inline
 from vtasks_asgi.results import AnyResult
 from vtasks_asgi.store.base import Claim, FullStore
+from vtasks_asgi.tasks import Called
 
 
 class ImmediateBackend(MemoryTaskBackend):
@@ -56,13 +57,13 @@ class ImmediateBackend(MemoryTaskBackend):
         await self._run(accepted)
         return accepted
 
-    def group(self, items: Iterable[Item], **options: Unpack[Callbacks]) -> Group:
+    def group(self, items: Iterable[Called], **options: Unpack[Callbacks]) -> Group:
         """Run these calls one after the other, and what follows."""
         group, pushed = self._open_group(items, options)
         lanes.run_here(partial(self._run, pushed.stored))
         return group
 
-    async def agroup(self, items: Iterable[Item], **options: Unpack[Callbacks]) -> Group:
+    async def agroup(self, items: Iterable[Called], **options: Unpack[Callbacks]) -> Group:
         """``group`` from a coroutine."""
         group, pushed = await self._aopen_group(items, options)
         await self._run(pushed.stored)

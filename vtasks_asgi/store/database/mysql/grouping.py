@@ -4,8 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
+from django.db import connections
+
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.database.mysql import groups
+from vtasks_asgi.store.database.mysql.link import mapped_errors
+from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.worker import Work, Worker
 from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.groups import GroupRecord, Mark, NewGroup, Opened
@@ -25,6 +29,7 @@ class Threads(Protocol):
 class MySQLGroups:
     """See ``store.groups``. What it asks of the store is below."""
 
+    _alias: str
     _doorbell: Doorbell
 
     @property
@@ -37,8 +42,17 @@ class MySQLGroups:
     async def _read[T](self, query: Work[T]) -> T:
         raise NotImplementedError
 
-    def _look_here[T](self, query: Work[T]) -> T:
+    def _renewed[T](self, attempt: Callable[[], T]) -> T:
         raise NotImplementedError
+
+    def _look_here[T](self, query: Work[T]) -> T:
+        """Read on the caller's own connection."""
+
+        def look() -> T:
+            with mapped_errors(), connections[self._alias].cursor() as cursor:
+                return query(Step.begin(cursor))
+
+        return look() if connections[self._alias].in_atomic_block else self._renewed(look)
 
     async def open_group(self, group: NewGroup, messages: Sequence[Message]) -> Opened:
         work = partial(groups.open_group, group=group, messages=messages)

@@ -280,15 +280,6 @@ class MySQLStore(MySQLGroups):
                 raise
         return patiently(attempt)
 
-    def _look_here[T](self, query: Work[T]) -> T:
-        """Read on the caller's own connection."""
-
-        def look() -> T:
-            with mapped_errors(), connections[self._alias].cursor() as cursor:
-                return query(Step.begin(cursor))
-
-        return look() if connections[self._alias].in_atomic_block else self._renewed(look)
-
     def _here[T](self, work: Work[T], committed: Callable[[], None]) -> T:
         """On the caller's own connection."""
         with mapped_errors(), transaction.atomic(using=self._alias):
