@@ -167,7 +167,7 @@ class Inline:
         ends = [Settlement(each.claim, each.outcome) for each in ran]
         await self._followers.before(ends)
         settled = await self._store.settle(ends)
-        await self._followers.cancelled(settled.cancelled)
+        await self._followers.after(settled.cancelled)
         for each in ran:
             if isinstance(each.error, KeyboardInterrupt):
                 raise each.error

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from django.tasks import task_backends
 from django.tasks.exceptions import InvalidTask
 
 from tests.django.conftest import Change
@@ -241,8 +240,9 @@ def test_what_is_wrong_is_said_before_anything_is_written() -> None:
     for items, options, word in wrong:
         with pytest.raises(InvalidTask, match=word):
             group(items, **options)
+    unfit: Any = object()
     with pytest.raises(TypeError, match="args"):
-        group([double.item(1)], on_complete=complete.item(object()))
+        group([double.item(1)], on_complete=complete.item(unfit))
     with pytest.raises(GroupDoesNotExist):
         get_group("nobody").progress()
     assert run_nothing() == []
@@ -278,10 +278,10 @@ def test_it_is_waited_for_no_longer_than_asked() -> None:
 
 
 def test_items_are_those_of_enqueue_many() -> None:
-    backend = task_backends["default"]
+    backend = backend_of("default")
     assert double.item(1) == (double, (1,), {})
     results = backend.enqueue_many([double.item(1), double.item(number=2)])
-    made = group([double, *[(double, [number], {}) for number in (1, 2)]][1:])
+    made = group([(double, [number], {}) for number in (1, 2)])
     run(4)
     for result in results:
         result.refresh()

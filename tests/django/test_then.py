@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group as Row
 from django.db import transaction
-from django.tasks import task_backends
 from django.tasks.exceptions import InvalidTask
 
 from tests.django.conftest import Change
@@ -32,6 +31,7 @@ from tests.django.helpers import run, working
 from vtasks_asgi import group, task
 from vtasks_asgi.core.outcome import RESULT_UNSERIALISABLE
 from vtasks_asgi.db.models import DeadLetter
+from vtasks_asgi.tasks import backend_of
 
 __all__ = ["each_backend"]
 EVERYWHERE = pytest.mark.usefixtures("each_backend")
@@ -104,7 +104,7 @@ def test_in_a_group_it_is_no_member_and_a_callback_may_have_one() -> None:
 def test_in_bulk_and_in_a_batch(change: Change) -> None:
     change(VTASKS_QUEUES={"default": {}, "low": {}})
     calls = [double.using(then=last.item(number)).item(number) for number in range(5)]
-    task_backends["default"].enqueue_many(calls)
+    backend_of("default").enqueue_many(calls)
     run(10)
     assert sorted(SAW) == [([number], 2 * number) for number in range(5)]
 

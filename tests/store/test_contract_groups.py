@@ -239,6 +239,16 @@ async def test_a_complete_one_is_handed_out_until_it_is_closed(
     assert await store.sweep_groups(10, patience=PATIENCE) == []
 
 
+async def test_to_complete_it_is_a_look(engine: Engine, store: FullStore) -> None:
+    id, (first, second) = await opened(store)
+    await engine.advance(PATIENCE + 1)
+    await mark(store, id, [first])
+    await mark(store, id, [second])
+    assert await store.sweep_groups(10, patience=PATIENCE) == []
+    await engine.advance(PATIENCE + 1)
+    assert [each.id for each in await store.sweep_groups(10, patience=PATIENCE)] == [id]
+
+
 async def test_a_large_one_is_looked_at_in_parts(store: FullStore) -> None:
     _, members = await opened(store, LOOKS + 10)
     looks = [(await store.sweep_groups(1, patience=0.0))[0].members for _ in range(3)]

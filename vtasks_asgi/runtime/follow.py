@@ -1,7 +1,8 @@
 """Stores what follows the end of messages, before that end itself is settled.
 
 Invariant: a crash in between repeats the message, and with it this. Marks count once, and what is
-pushed has an id that is derived from what it follows, so nothing of it is lost or doubled.
+pushed has an id that is derived from what it follows, so nothing of it is lost or doubled. A group
+that is complete stays open until its callbacks are stored.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -11,6 +12,9 @@ from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Dead
 from vtasks_asgi.store.base import Claim, FullStore, Receipt, Settlement
 from vtasks_asgi.store.groups import GroupRecord, Mark, Member
+
+#: Seconds within which nobody else takes care of a group that was completed here.
+AT_ONCE = 30.0
 
 type Push = Callable[[Sequence[Message]], Awaitable[list[Receipt]]]
 type Announce = Callable[[Message], Awaitable[None]]
@@ -36,32 +40,54 @@ class Followers:
         self._now = now
         self._announce = announce
         self._push_all = push or store.push
+        #: Groups that are complete, and since when that is known here.
+        self._owed: dict[str, tuple[GroupRecord, float]] = {}
 
     async def before(self, settlements: Sequence[Settlement]) -> None:
-        """Store what follows these, which have an outcome with ``follow``."""
+        """Store what follows these, which have an outcome with ``follow``; ``after`` comes later.
+
+        Callbacks wait for it, so that they find the results of all members.
+        """
         marks, messages, ended = marks_of(settlements)
         completed = await self._store.mark_members(marks) if marks else []
-        await self._push([*messages, *self._callbacks(completed)])
-        await self._close(completed, ended)
+        await self._push(messages)
+        if ended:
+            await self._store.close_groups(ended)
+        now = self._now()
+        self._owed |= {record.id: (record, now) for record in completed}
 
-    async def cancelled(self, claims: Iterable[Claim]) -> None:
-        """The store has made dead letters of these."""
-        dead = [(claim, failure_of(claim.body)) for claim in claims]
-        ends = [Settlement(claim, Dead(b"", "", follow)) for claim, follow in dead if follow]
-        if ends:
+    @property
+    def owing(self) -> bool:
+        """Whether ``after`` has something to do for what came ``before``."""
+        return bool(self._owed)
+
+    async def after(self, cancelled: Iterable[Claim] = ()) -> None:
+        """Those have been settled: enqueue the callbacks of the groups that are complete.
+
+        If this process dies before, whoever sweeps does it. Of the ``cancelled`` the store has made
+        dead letters.
+        """
+        dead = [(claim, failure_of(claim.body)) for claim in cancelled]
+        if ends := [Settlement(claim, Dead(b"", "", follow)) for claim, follow in dead if follow]:
             await self.before(ends)
+        if self._owed:
+            owed = [await self._still(*each) for each in self._owed.values()]
+            await self.finish([record for record in owed if record is not None])
+            self._owed.clear()
+
+    async def _still(self, record: GroupRecord, since: float) -> GroupRecord | None:
+        """The record, unless somebody else may have finished it meanwhile, and has."""
+        if self._now() - since < AT_ONCE:
+            return record
+        found = await self._store.find_group(record.id)
+        return None if found is None or found.closed else found
 
     async def finish(self, records: Sequence[GroupRecord]) -> None:
-        """These groups are complete."""
-        await self._push(self._callbacks(records))
-        await self._close(records, [])
-
-    def _callbacks(self, records: Iterable[GroupRecord]) -> list[Message]:
-        return [each for record in records for each in callbacks_of(record, self._now())]
-
-    async def _close(self, records: Iterable[GroupRecord], ended: Sequence[str]) -> None:
-        if ids := [*(record.id for record in records), *ended]:
-            await self._store.close_groups(ids)
+        """These groups are complete: enqueue their callbacks, and close them."""
+        now = self._now()
+        await self._push([each for record in records for each in callbacks_of(record, now)])
+        if records:
+            await self._store.close_groups([record.id for record in records])
 
     async def _push(self, messages: Sequence[Message]) -> None:
         if not messages:

@@ -74,8 +74,8 @@ class Settler:
             for _ in batch:
                 self.settled(self._pending.popleft().claim)
             self._tell(settled)
-            if settled.cancelled and self._followers is not None:
-                await self._followers.cancelled(settled.cancelled)
+            if self._followers is not None and (settled.cancelled or self._followers.owing):
+                await self._followers.after(settled.cancelled)
             if len(self._pending) <= CONGESTED:
                 self._room.set()
             if not self._pending:

@@ -108,7 +108,8 @@ class Groups(Protocol):
     async def sweep_groups(self, limit: int, *, patience: float) -> list[GroupRecord]:
         """Hand out up to ``limit`` open groups nobody has looked at for ``patience`` seconds.
 
-        To open one, and to be handed it, is a look. Their ``members`` are up to ``LOOKS`` of those
-        pending, the next ones at the next look. Up to ``limit`` records past their time go.
+        To open one, to complete it and to be handed it is a look. Their ``members`` are up to
+        ``LOOKS`` of those pending, the next ones at the next look. Up to ``limit`` records past
+        their time go.
         """
         ...

@@ -56,12 +56,14 @@ class MemoryGroups(MemoryControl):
     def mark_members_sync(
         self, marks: Sequence[Mark], *, waiting_only: bool = False
     ) -> list[GroupRecord]:
-        with self._work():
+        with self._work() as now:
             for mark in marks:
                 kept = self._groups.get(mark.group)
                 was = kept and kept.record.members.get(mark.member)
                 if kept and was is not None and (was is Member.PENDING or not waiting_only):
                     kept.record.members[mark.member] = mark.state
+                    if was is Member.PENDING and not self._pending(kept):
+                        kept.looked_at = now
             return self._completed(dict.fromkeys(mark.group for mark in marks))
 
     async def close_groups(self, ids: Sequence[str]) -> None:
@@ -93,6 +95,10 @@ class MemoryGroups(MemoryControl):
             due = [k for k in self._groups.values() if _is_due(k, now - patience)]
             due.sort(key=lambda kept: kept.looked_at)
             return [_looked_at(kept, now) for kept in due[: max(0, limit)]]
+
+    @staticmethod
+    def _pending(kept: Kept) -> bool:
+        return Member.PENDING in kept.record.members.values()
 
     def _completed(self, ids: Iterable[str]) -> list[GroupRecord]:
         found = [self._groups[id].record for id in ids if id in self._groups]

@@ -77,7 +77,8 @@ class ValkeyGroups(ValkeyControl):
 
     def _mark(self, id: str, marks: Sequence[Mark], waiting_only: bool) -> Request:
         pairs = [part for m in marks for part in (layout.raw(m.member), b"%d" % m.state)]
-        return ask(self._names.group(id), MARK, b"1" if waiting_only else b"", *pairs)
+        flag = b"1" if waiting_only else b""
+        return ask(self._names.group(id), MARK, layout.raw(id), flag, *pairs)
 
     async def close_groups(self, ids: Sequence[str]) -> None:
         self._require_open()

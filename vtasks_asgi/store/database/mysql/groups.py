@@ -22,7 +22,12 @@ _FEWER = "UPDATE vtasks_group SET total = total - %s, pending = pending - %s WHE
 
 _LOCK = "SELECT uid, expires_at FROM vtasks_group WHERE uid IN %s ORDER BY uid FOR UPDATE"
 _MARK = "UPDATE vtasks_groupmember SET state = %s WHERE group_uid = %s AND uid IN %s"
-_COUNT = "UPDATE vtasks_group SET pending = pending - %s WHERE uid = %s"
+# In this order: an assignment sees what those before it have assigned.
+_COUNT = """
+UPDATE vtasks_group SET looked_at = IF(pending = %s AND expires_at IS NULL, %s, looked_at),
+    pending = pending - %s
+WHERE uid = %s
+"""
 _COMPLETE = f"""
 SELECT {RECORD} FROM vtasks_group AS g
 WHERE g.uid IN %s AND g.pending = 0 AND g.expires_at IS NULL
@@ -82,7 +87,8 @@ def mark(step: Step, marks: Sequence[Mark], *, waiting_only: bool) -> list[Group
             ended = step.run(f"{_MARK} AND state = 0", number, group, some)
             if not waiting_only:
                 step.run(f"{_MARK} AND state <> 0", number, group, some)
-            step.run(_COUNT, ended, group)
+            if ended:
+                step.run(_COUNT, ended, step.now, ended, group)
     return _complete(step, named)
 
 

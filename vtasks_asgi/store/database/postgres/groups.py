@@ -43,9 +43,10 @@ WHERE m.group_uid = w.group_uid AND m.uid = w.uid
 """
 _CHANGED = f"{_MARKED} AND m.state <> 0 AND m.state <> w.state"
 _ENDED = f"""
-WITH ended AS ({_MARKED} AND m.state = 0 RETURNING m.group_uid)
-UPDATE vtasks_group AS g SET pending = g.pending - e.n
-FROM (SELECT group_uid, count(*) AS n FROM ended GROUP BY group_uid) AS e
+WITH {NOW}, ended AS ({_MARKED} AND m.state = 0 RETURNING m.group_uid)
+UPDATE vtasks_group AS g SET pending = g.pending - e.n,
+    looked_at = CASE WHEN g.pending = e.n AND g.expires_at IS NULL THEN t.now ELSE g.looked_at END
+FROM (SELECT group_uid, count(*) AS n FROM ended GROUP BY group_uid) AS e, t
 WHERE g.uid = e.group_uid
 """
 _COMPLETE = f"""

@@ -51,11 +51,13 @@ class SQLiteGroups:
     async def mark_members(
         self, marks: Sequence[Mark], *, waiting_only: bool = False
     ) -> list[GroupRecord]:
-        work = partial(groups.mark, marks=marks, waiting_only=waiting_only)
+        now = self._now()
+        work = partial(groups.mark, marks=marks, waiting_only=waiting_only, now=now)
         return await self._open_writer.submit(work)
 
     def mark_members_sync(self, marks: Sequence[Mark]) -> list[GroupRecord]:
-        return self._write_here(partial(groups.mark, marks=marks, waiting_only=False))
+        now = self._now()
+        return self._write_here(partial(groups.mark, marks=marks, waiting_only=False, now=now))
 
     async def close_groups(self, ids: Sequence[str]) -> None:
         now = self._now()

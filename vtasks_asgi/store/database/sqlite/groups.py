@@ -21,7 +21,11 @@ _FEWER = "UPDATE vtasks_group SET total = total - ?1, pending = pending - ?1 WHE
 
 _ENDED = "UPDATE vtasks_groupmember SET state = ? WHERE group_uid = ? AND uid = ? AND state = 0"
 _CHANGED = "UPDATE vtasks_groupmember SET state = ?1 WHERE group_uid = ?2 AND uid = ?3"
-_COUNT = "UPDATE vtasks_group SET pending = pending - ? WHERE uid = ?"
+_COUNT = """
+UPDATE vtasks_group SET pending = pending - 1,
+    looked_at = CASE WHEN pending = 1 AND expires_at IS NULL THEN ? ELSE looked_at END
+WHERE uid = ?
+"""
 _COMPLETE = f"""
 SELECT {RECORD} FROM vtasks_group AS g WHERE uid = ? AND pending = 0 AND expires_at IS NULL
 """
@@ -60,12 +64,14 @@ def open_group(
     return Opened(receipts, _complete(conn, group.id))
 
 
-def mark(conn: Connection, marks: Sequence[Mark], *, waiting_only: bool) -> list[GroupRecord]:
+def mark(
+    conn: Connection, marks: Sequence[Mark], *, waiting_only: bool, now: float
+) -> list[GroupRecord]:
     """Note the ends; which of the groups are complete, and not closed."""
     for each in marks:
         values = (int(each.state), each.group, each.member)
         if conn.execute(_ENDED, values).rowcount:
-            conn.execute(_COUNT, (1, each.group))
+            conn.execute(_COUNT, (now, each.group))
         elif not waiting_only:
             conn.execute(_CHANGED, values)
     complete = (_complete(conn, uid) for uid in dict.fromkeys(each.group for each in marks))
