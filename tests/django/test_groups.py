@@ -192,7 +192,6 @@ def test_a_member_that_waits_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> No
     """No worker sees that, so the next sweep does."""
     monkeypatch.setattr("vtasks_asgi.runtime.sweep.EVERY", 0.05)
     monkeypatch.setattr("vtasks_asgi.runtime.sweep.PATIENCE", 0.0)
-    monkeypatch.setattr("vtasks_asgi.runtime.sweep.Sweeper.sweep.__defaults__", (0.0, 20))
     made = group([double.item(1), double.item(2)], on_complete=complete)
     [first, _] = made.members()
     backend_of("default").cancel(first)

@@ -27,9 +27,9 @@ class Sweeper:
     async def run(self) -> None:
         while True:
             await asyncio.sleep(EVERY * (0.75 + random.random() / 2))
-            await self.sweep()
+            await self.sweep(PATIENCE, LIMIT)
 
-    async def sweep(self, patience: float = PATIENCE, limit: int = LIMIT) -> int:
+    async def sweep(self, patience: float, limit: int) -> int:
         """Look at groups nobody has looked at for so many seconds; how many are complete now."""
         looked_at = await self._store.sweep_groups(limit, patience=patience)
         complete = [record for record in looked_at if not record.pending]
