@@ -28,6 +28,24 @@ GROUP, ENDED, THEN, PARENT = "group", "ended", "then", "parent"
 #: When a callback is called: a key of the plan.
 COMPLETE, SUCCESS, FAILURE = "complete", "success", "failure"
 
+_NUMBER = (int, float)
+_KINDS: dict[str, tuple[type, ...]] = {
+    "task": (str,),
+    "args": (list,),
+    "kwargs": (dict,),
+    "ttl": _NUMBER,
+    "meta": (dict,),
+    "exp": _NUMBER,
+    "exp_in": _NUMBER,
+    "queue": (str,),
+    "priority": (int,),
+    "run_at": _NUMBER,
+    "unique": (str,),
+    "keep": _NUMBER,
+    "debounce": _NUMBER,
+    "debounce_max": _NUMBER,
+}
+
 #: Levels of JSON around the arguments of a successor, and around a parent's value.
 _AROUND = 4
 
@@ -96,20 +114,29 @@ def message_of(row: Any, id: str, now: float, *, meta: Mapping[str, Any], max_si
         MessageUndecodable: it is no such row.
         PayloadTooLarge: it is over ``max_size`` bytes once encoded.
     """
+    if not _is_row(row):
+        raise MessageUndecodable("what comes after the message cannot be read")
     try:
         run_at, wait = row.get("run_at"), row.get("exp_in")
         expires = row.get("exp") if wait is None else max(now, run_at or now) + wait
         call = Call(row["task"], row["args"], row["kwargs"], now, row.get("ttl"))
-        call.meta, call.expires_at = {**(row.get("meta") or {}), **meta}, expires
+        call.meta, call.expires_at = {**row.get("meta", {}), **meta}, expires
         message = Message(id, row["queue"], b"", row.get("priority", 0), run_at)
         message.unique, message.keep_unique = row.get("unique"), row.get("keep")
         message.debounce, message.debounce_max = row.get("debounce"), row.get("debounce_max")
         message.body = encode(call, max_size=max_size)
     except PayloadTooLarge:
         raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise MessageUndecodable("what comes after the message cannot be read") from error
     return message
+
+
+def _is_row(row: Any) -> bool:
+    """Whether each field has a type that it may have: a store must not stumble over one."""
+    if type(row) is not dict or not row.keys() >= {"task", "args", "kwargs", "queue"}:
+        return False
+    return all(type(row[name]) in kinds for name, kinds in _KINDS.items() if name in row)
 
 
 def after_success(
