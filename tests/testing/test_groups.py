@@ -141,8 +141,8 @@ def test_immediately_one_after_the_other() -> None:
 def test_what_comes_then_may_be_for_a_batch(change: Change) -> None:
     change(VTASKS_BATCH_QUEUES={"b": {"count": 3, "timeout": 5.0}})
     with immediate_tasks() as backend:
-        double.using(then=batch_tasks.load.using(queue_name="b").item([4])).enqueue(1)
-        assert [each["args"] for each in backend.pending_batches["b"]] == [[[4]]]
+        double.using(then=batch_tasks.load.using(queue_name="b").item([])).enqueue(1)
+        assert [each["args"] for each in backend.pending_batches["b"]] == [[[]]]
 
 
 def test_a_flushed_batch_is_followed(change: Change) -> None:
