@@ -124,6 +124,11 @@ def test_a_value_that_cannot_travel() -> None:
         [{"task": "a", "args": [], "kwargs": {}, "queue": "q", "priority": "high"}],
         [{"task": "a", "args": [], "kwargs": {}, "queue": "q", "run_at": []}],
         [{"task": "a", "args": [], "kwargs": {}, "queue": "q", "unique": 5}],
+        [{"task": "a", "args": [], "kwargs": {}, "queue": "q", "unique": "x" * 65}],
+        [{"task": "a", "args": [], "kwargs": {}, "queue": "q", "priority": 101}],
+        [{"task": "a", "args": [], "kwargs": {}, "queue": "nul\0"}],
+        [{"task": "a", "args": [], "kwargs": {}, "queue": "q" * 101}],
+        [{"task": "a", "args": [], "kwargs": {}, "queue": ""}],
     ],
 )
 def test_what_strangers_wrote_is_refused(rows: Any) -> None:

@@ -21,7 +21,7 @@ from vtasks_asgi.core.envelope import (
     unpack,
 )
 from vtasks_asgi.core.errors import MessageUndecodable, PayloadTooLarge
-from vtasks_asgi.core.message import Message
+from vtasks_asgi.core.message import MAX_PRIORITY, MIN_PRIORITY, Message
 
 GROUP, ENDED, THEN, PARENT = "group", "ended", "then", "parent"
 
@@ -133,10 +133,19 @@ def message_of(row: Any, id: str, now: float, *, meta: Mapping[str, Any], max_si
 
 
 def _is_row(row: Any) -> bool:
-    """Whether each field has a type that it may have: a store must not stumble over one."""
+    """Whether each field is what it may be: a store must not stumble over one."""
     if type(row) is not dict or not row.keys() >= {"task", "args", "kwargs", "queue"}:
         return False
-    return all(type(row[name]) in kinds for name, kinds in _KINDS.items() if name in row)
+    if not all(type(row[name]) in kinds for name, kinds in _KINDS.items() if name in row):
+        return False
+    queue, key = row["queue"], row.get("unique", "-")
+    return (
+        0 < len(queue) <= 100
+        and "\0" not in queue
+        and MIN_PRIORITY <= row.get("priority", 0) <= MAX_PRIORITY
+        and key.isascii()
+        and 0 < len(key) <= 64
+    )
 
 
 def after_success(
