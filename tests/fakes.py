@@ -22,6 +22,7 @@ from vtasks_asgi.store.base import (
     Ticks,
 )
 from vtasks_asgi.store.control import Cancellation, Paused
+from vtasks_asgi.store.groups import GroupRecord, Mark, NewGroup, Opened
 
 
 class FakeClock:
@@ -252,3 +253,32 @@ class FaultyStore:
 
     async def paused_tasks(self) -> set[str]:
         return await self._do("paused_tasks", self.store.paused_tasks)
+
+    async def open_group(self, group: NewGroup, messages: Sequence[Message]) -> Opened:
+        return await self._do("open_group", lambda: self.store.open_group(group, messages))
+
+    def open_group_sync(self, group: NewGroup, messages: Sequence[Message]) -> Opened:
+        return self._do_sync("open_group_sync", lambda: self.store.open_group_sync(group, messages))
+
+    async def mark_members(
+        self, marks: Sequence[Mark], *, waiting_only: bool = False
+    ) -> list[GroupRecord]:
+        return await self._do(
+            "mark_members", lambda: self.store.mark_members(marks, waiting_only=waiting_only)
+        )
+
+    async def close_groups(self, ids: Sequence[str]) -> None:
+        await self._do("close_groups", lambda: self.store.close_groups(ids))
+
+    async def find_group(self, id: str, *, members: bool = False) -> GroupRecord | None:
+        return await self._do("find_group", lambda: self.store.find_group(id, members=members))
+
+    def find_group_sync(self, id: str, *, members: bool = False) -> GroupRecord | None:
+        return self._do_sync(
+            "find_group_sync", lambda: self.store.find_group_sync(id, members=members)
+        )
+
+    async def sweep_groups(self, limit: int, *, patience: float) -> list[GroupRecord]:
+        return await self._do(
+            "sweep_groups", lambda: self.store.sweep_groups(limit, patience=patience)
+        )

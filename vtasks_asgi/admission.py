@@ -9,6 +9,7 @@ from vtasks_asgi.core import outcome as outcomes
 from vtasks_asgi.core import retry
 from vtasks_asgi.core.envelope import Call, decode, task_of
 from vtasks_asgi.core.errors import MessageUndecodable, WorkerLost
+from vtasks_asgi.core.follow import after_failure, failure_of
 from vtasks_asgi.core.outcome import Attempt, Dead, Outcome, Release, dump_history
 from vtasks_asgi.run import Run, blame
 from vtasks_asgi.runtime.events import Events
@@ -46,7 +47,8 @@ class Admission:
             blame(attempts[-1], error)
             return self._give_up(claim, "", Dead(dump_history(attempts), outcomes.UNDECODABLE))
         if call.expires_at is not None and started_at >= call.expires_at:
-            expired = Dead(dump_history(attempts), outcomes.EXPIRED)
+            follow = after_failure(call.meta)
+            expired = Dead(dump_history(attempts), outcomes.EXPIRED, follow)
             return self._give_up(claim, call.task, expired)
         known = registry.find(call.task)
         if known is None:
@@ -71,7 +73,10 @@ class Admission:
             random=random.random,
             cancelled=claim.cancelled,
         )
-        return self._give_up(claim, name, outcome) if isinstance(outcome, Dead) else outcome
+        if not isinstance(outcome, Dead):
+            return outcome
+        outcome.follow = failure_of(claim.body)
+        return self._give_up(claim, name, outcome)
 
     def _give_up(self, claim: Claim, name: str, outcome: Dead) -> Dead:
         self._events.given_up(claim, name, outcome)

@@ -75,9 +75,12 @@ def assemble(
     )
     cron = None
     if entries:
-        make, announce = chosen.tick_message, chosen.announce
-        cron = Cron(store, entries, make, hub, clock, announce=announce)
-    return Runtime(chosen.alias, store, invoke, invoke.rescue, config, events=hub, cron=cron)
+        make = chosen.tick_message
+        cron = Cron(store, entries, make, hub, clock, announce=chosen.announce)
+    rescue, announce = invoke.rescue, chosen.announce
+    return Runtime(
+        chosen.alias, store, invoke, rescue, config, events=hub, cron=cron, announce=announce
+    )
 
 
 def find_backend(alias: str) -> VTasksBackend:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from django.tasks import TaskContext
 from django.utils.asyncio import async_unsafe
 
+from vtasks_asgi.core.follow import Parent
 from vtasks_asgi.core.note import Progress
+from vtasks_asgi.groups import Group
 from vtasks_asgi.notes import Notes
 from vtasks_asgi.runtime.active import current
 from vtasks_asgi.store.base import Claim
@@ -25,6 +27,7 @@ class Running(Protocol):
 
     claim: Claim
     notes: Notes | None
+    alias: str
 
     @property
     def cancelled(self) -> bool: ...
@@ -32,6 +35,10 @@ class Running(Protocol):
     def number(self) -> int: ...
     @property
     def metadata(self) -> Mapping[str, Any]: ...
+    @property
+    def group_id(self) -> str | None: ...
+    @property
+    def parent(self) -> Parent | None: ...
     @property
     def deadline(self) -> datetime | None: ...
     def remaining(self) -> float | None: ...
@@ -88,6 +95,17 @@ class VTaskContext(_TaskContext):
     def metadata(self) -> Mapping[str, Any]:
         """What the task was enqueued with, by ``using(metadata=...)``."""
         return self._run.metadata
+
+    @property
+    def group(self) -> Group | None:
+        """The group it is a member of, or whose callback it is; None without one."""
+        id = self._run.group_id
+        return None if id is None else Group(id, self._run.alias)
+
+    @property
+    def parent(self) -> Parent | None:
+        """The id, and the return value, of the task it came after by ``then``; None without one."""
+        return self._run.parent
 
     # -- notes
 

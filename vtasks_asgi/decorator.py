@@ -13,7 +13,7 @@ from django.tasks.base import DEFAULT_TASK_PRIORITY
 from vtasks_asgi.context import VTaskContext
 from vtasks_asgi.core.retry import Kinds, Waits
 from vtasks_asgi.limiting import LimitKey
-from vtasks_asgi.tasks import UniqueTask, VTask
+from vtasks_asgi.tasks import Then, UniqueTask, VTask
 from vtasks_asgi.uniqueness import UniqueKey
 
 
@@ -40,6 +40,7 @@ class TaskOptions(TypedDict, total=False):
     concurrency_limit: int | None
     rate_limit: str | None
     limit_key: LimitKey | None
+    then: Then
 
 
 class _Decorator(Protocol):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigurationError",
     "DiscardTask",
+    "GroupDoesNotExist",
     "MessageUndecodable",
     "PayloadTooLarge",
     "ResultUnserialisable",
@@ -46,6 +47,10 @@ class ConfigurationError(VTasksError, ImproperlyConfigured):
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.args))
+
+
+class GroupDoesNotExist(VTasksError, LookupError):
+    """Asked for a group that is not kept: never opened, not committed yet, or past its time."""
 
 
 class TaskFailed(VTasksError):

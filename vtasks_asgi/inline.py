@@ -27,6 +27,8 @@ from vtasks_asgi.results import AnyResult
 from vtasks_asgi.run import Run
 from vtasks_asgi.runtime.collect import groups
 from vtasks_asgi.runtime.events import hub
+from vtasks_asgi.runtime.follow import Announce, Followers
+from vtasks_asgi.runtime.sweep import Sweeper
 from vtasks_asgi.store.base import Claim, FullStore, Record, Settlement, State
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 #: The worker that attempts are recorded under, and how long it holds what it claims (seconds).
 WORKER, LEASE = "inline", 3600.0
+#: So many groups are more than a test has.
+EVERY_GROUP = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,26 @@ class _Invoker(BatchInvoker):
 
 
 class Inline:
-    """Runs claims of ``store``, an open store of that backend; ``now`` is the store's time."""
+    """Runs claims of ``store``, an open store of that backend; ``now`` is the store's time.
+
+    ``announce`` is awaited with each message that is enqueued because others have ended.
+    """
 
     def __init__(
-        self, backend: "VTasksBackend", store: FullStore, now: Callable[[], float]
+        self,
+        backend: "VTasksBackend",
+        store: FullStore,
+        now: Callable[[], float],
+        announce: Announce | None = None,
     ) -> None:
         self._alias = backend.alias
+        self._followers = Followers(
+            store,
+            now,
+            announce or backend.announce,
+            lambda messages: lanes.in_caller_thread(partial(store.push_sync, messages)),
+        )
+        self._sweeper = Sweeper(store, self._followers)
         self._store = store
         self._now = now
         self._invoke = _Invoker(
@@ -138,11 +156,18 @@ class Inline:
         except TaskResultDoesNotExist as error:
             raise ConfigurationError(str(error)) from error
 
+    async def sweep(self) -> int:
+        """Complete the groups whose members have ended without a run; how many there were."""
+        return await self._sweeper.sweep(0.0, EVERY_GROUP)
+
     def _ran(self, claim: Claim, outcome: Outcome) -> Ran:
         return Ran(claim, outcome, self._invoke.errors.pop(claim.token, None))
 
     async def _settled(self, ran: list[Ran]) -> list[Ran]:
-        await self._store.settle([Settlement(each.claim, each.outcome) for each in ran])
+        ends = [Settlement(each.claim, each.outcome) for each in ran]
+        await self._followers.before(ends)
+        settled = await self._store.settle(ends)
+        await self._followers.after(settled.cancelled)
         for each in ran:
             if isinstance(each.error, KeyboardInterrupt):
                 raise each.error

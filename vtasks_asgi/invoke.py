@@ -20,6 +20,7 @@ from vtasks_asgi.core.errors import (
     TaskCancelled,
     TaskTimeout,
 )
+from vtasks_asgi.core.follow import Follow, after_failure, after_success
 from vtasks_asgi.core.outcome import Dead, Done, Outcome, Release, Retry, dump_history
 from vtasks_asgi.crew import Crew
 from vtasks_asgi.joint import Joint, Undone
@@ -246,9 +247,18 @@ class Invoker:
             ttl = self._result_ttl if own is None else own
         if ttl > 0 and value is not None:
             run.packed = self._pack(run, value)
+        follow = self._follow(run, value) if run.call.meta else None
         run.value = value
         run.finish(State.DONE, self._now())
-        return Done(dump_history(run.attempts), run.packed, ttl)
+        return Done(dump_history(run.attempts), run.packed, ttl, follow=follow)
+
+    def _follow(self, run: Run, value: Any) -> Follow | None:
+        try:
+            return after_success(
+                run.call.meta, run.claim.id, value, self._now(), max_size=self._max_result
+            )
+        except (TypeError, ValueError) as error:  # among them PayloadTooLarge
+            raise ResultUnserialisable(str(error)) from error
 
     def _pack(self, run: Run, value: Any) -> bytes:
         what = f"the return value of {run.known.name}"
@@ -270,6 +280,7 @@ class Invoker:
         outcome = verdict(run, error)
         if isinstance(outcome, Dead):
             run.finish(State.DEAD, self._now(), outcome.reason)
+            outcome.follow = after_failure(run.call.meta)
         return outcome
 
 

@@ -4,6 +4,7 @@ Whoever has lost the lease finds that out when settling, and what the task did i
 it: however often a message is run, its effects in that database come once.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -12,6 +13,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.core.outcome import Done
+from vtasks_asgi.runtime.follow import callbacks_of, marks_of
 from vtasks_asgi.store.base import Claim, Joining, Settlement
 
 #: Seconds a message waits when its transaction could not be ended, by no fault of its task.
@@ -50,6 +52,7 @@ class Joint:
                 outcome = attempt()
                 ended = True
                 if self._store is not None:
+                    self._follow(self._store, Settlement(claim, outcome))
                     if self._store.settle_sync([Settlement(claim, outcome)]).lost:
                         raise Undone
                     outcome.recorded = True
@@ -58,3 +61,14 @@ class Joint:
                 raise Undone(PAUSE) from error
             raise
         return outcome
+
+    @staticmethod
+    def _follow(store: Joining, end: Settlement) -> None:
+        """Store what follows it, in the same transaction; see ``runtime.follow``."""
+        marks, messages, ended = marks_of([end])
+        completed = store.mark_members_sync(marks) if marks else []
+        now = time.time()
+        if messages := [*messages, *(m for each in completed for m in callbacks_of(each, now))]:
+            store.push_sync(messages)
+        if ended:
+            store.close_groups_sync(ended)

@@ -9,6 +9,7 @@ from typing import Any
 
 from vtasks_asgi import results
 from vtasks_asgi.core.envelope import Call
+from vtasks_asgi.core.follow import ENDED, GROUP, Parent, group_of, parent_of
 from vtasks_asgi.core.outcome import Attempt
 from vtasks_asgi.notes import Notes
 from vtasks_asgi.registry import Registered
@@ -89,6 +90,15 @@ class Run:
     def metadata(self) -> Mapping[str, Any]:
         given = self.call.meta.get("data")
         return given if type(given) is dict else {}
+
+    @property
+    def group_id(self) -> str | None:
+        meta = self.call.meta
+        return group_of(meta, GROUP) or group_of(meta, ENDED)
+
+    @property
+    def parent(self) -> Parent | None:
+        return parent_of(self.call.meta)
 
     @property
     def deadline(self) -> datetime | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from django.tasks import Task
 from django.utils.module_loading import import_string
 
 from vtasks_asgi.conf import use_tz
@@ -37,6 +38,8 @@ def _problems(task: "VTask[Any, Any]") -> Iterator[str]:
     yield from _wrong_expiry(task.expires)
     if task.metadata is not None:
         yield from _wrong_metadata(task.metadata)
+    if problem := not_callable("then", task.then):
+        yield problem
 
 
 def _is_time(value: Any) -> bool:
@@ -61,6 +64,16 @@ def _wrong_expiry(expires: Any) -> Iterator[str]:
             yield "expires must be an aware datetime"
     elif expires is not None and not _is_time(expires):
         yield "expires must be a number of seconds, more than 0, or a datetime"
+
+
+def not_callable(option: str, call: Any) -> str | None:
+    """What is wrong with a call that is to come later, None when nothing is."""
+    if call is None or call == () or isinstance(call, Task):
+        return None
+    match call:
+        case (Task(), list() | tuple(), dict()):
+            return None
+    return f"{option} must be a task, or a call of one such as report.item(5), not {call!r}"
 
 
 def _wrong_metadata(metadata: Any) -> Iterator[str]:

@@ -128,7 +128,7 @@ class VTaskResult(_TaskResult[P, R]):  # type: ignore[misc] # Django's is frozen
             await self._poll(news.wait)
 
     async def _poll(self, sleep: Callable[[float], Awaitable[None]]) -> None:
-        for pause in _pauses():
+        for pause in pauses():
             await self.arefresh()
             if self.is_finished:
                 return
@@ -142,7 +142,7 @@ class VTaskResult(_TaskResult[P, R]):  # type: ignore[misc] # Django's is frozen
             SynchronousOnlyOperation: from a coroutine, whose event loop this would block.
         """
         end = None if timeout is None else time.monotonic() + timeout
-        for pause in _pauses():
+        for pause in pauses():
             if not self.is_finished:
                 self.refresh()
             if self.is_finished:
@@ -162,7 +162,7 @@ class VTaskResult(_TaskResult[P, R]):  # type: ignore[misc] # Django's is frozen
         raise TaskFailed(self.id, self.task.module_path, self.reason, self.errors)
 
 
-def _pauses() -> Iterator[float]:
+def pauses() -> Iterator[float]:
     """How long to wait before each next look; jitter keeps many waiters apart."""
     pause = POLL_FIRST
     while True:

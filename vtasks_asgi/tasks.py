@@ -1,6 +1,6 @@
 """``VTask``: Django's task, with our options and the function's own signature."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from inspect import iscoroutinefunction
@@ -53,6 +53,16 @@ else:
             return cls
 
 
+#: A call to be enqueued: task, args and kwargs, as ``enqueue_many`` takes it.
+type Item = tuple[Task[..., Any], Sequence[Any], Mapping[str, Any]]
+
+#: The same, or a task that is called without arguments.
+type Called = Item | Task[..., Any]
+
+#: What comes after a task; () for nothing.
+type Then = Called | tuple[()]
+
+
 class UsingOptions(TypedDict, total=False):
     """What ``using`` can change besides uniqueness; None leaves an option as it is."""
 
@@ -63,6 +73,7 @@ class UsingOptions(TypedDict, total=False):
     result_ttl: float | None
     expires: float | datetime | None
     metadata: Mapping[str, Any] | None
+    then: Then | None
     ttl: float | None
     remove_unique_on_complete: bool | None
     on_duplicate: Literal["reject", "existing"] | None
@@ -115,6 +126,7 @@ class VTask(_Task[P, R]):
             "100/m".
         limit_key: a text, or a function of the arguments that returns one: calls of a queue that
             have the same share their limits. Default is the task's name.
+        then: the call to be enqueued once it has succeeded, see ``item``; () for none.
     """
 
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
@@ -139,6 +151,7 @@ class VTask(_Task[P, R]):
     concurrency_limit: int | None = None
     rate_limit: str | None = None
     limit_key: LimitKey | None = None
+    then: Then | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -151,6 +164,10 @@ class VTask(_Task[P, R]):
         async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> VTaskResult[P, R]: ...
         def get_result(self, result_id: str) -> VTaskResult[P, R]: ...
         async def aget_result(self, result_id: str) -> VTaskResult[P, R]: ...
+
+    def item(self, *args: P.args, **kwargs: P.kwargs) -> Item:
+        """A call of this task for ``enqueue_many``, ``group`` or ``then``; enqueues nothing."""
+        return self, args, kwargs
 
     def get_backend(self) -> Any:
         """The backend of this task's alias; see ``backend_of``."""

@@ -20,6 +20,7 @@ from django.utils import timezone
 from tests.ledger import Kind
 from tests.project import tasks
 from tests.project.tasks import PEN
+from vtasks_asgi import group
 from vtasks_asgi.assembly import find_backend
 from vtasks_asgi.exceptions import StoreUnavailable
 from vtasks_asgi.store.base import Record, State
@@ -84,6 +85,34 @@ def feed(
     _start(step)
 
 
+def open_group(prefix: str, size: int, seconds: float) -> str:
+    """A group whose members are followed by another task each; all keys are in the ledger."""
+    numbers = range(size)
+    keys = [f"{prefix}.{number}" for number in numbers]
+    every = [*keys, *(f"{key}.then" for key in keys), f"{prefix}.called"]
+    for key in every:
+        PEN.write(Kind.ASKED, key)
+    naps = (tasks.nap, tasks.doze)
+    items = [
+        naps[number % 2].using(then=tasks.nap.item(f"{key}.then")).item(key, seconds)
+        for number, key in zip(numbers, keys, strict=True)
+    ]
+    made = group(items, on_complete=tasks.called.item(f"{prefix}.called", size))
+    for key in every:
+        PEN.write(Kind.ACCEPTED, key)
+    return made.id
+
+
+def feed_groups(prefix: str, size: int, seconds: float, every: float) -> None:
+    """``open_group`` each ``every`` s, until ``rest``."""
+
+    def step(number: int) -> None:
+        open_group(f"{prefix}{number}", size, seconds)
+        _resting.wait(every)
+
+    _start(step)
+
+
 def scribble(prefix: str) -> None:
     """Write with the ORM as fast as it goes, in transactions that enqueue too, until ``rest``.
 
@@ -138,7 +167,10 @@ def rest() -> int:
     return steps
 
 
-VERBS = {verb.__name__: verb for verb in (enqueue, result, letters, feed, scribble, rest)}
+VERBS = {
+    verb.__name__: verb
+    for verb in (enqueue, result, letters, feed, open_group, feed_groups, scribble, rest)
+}
 
 
 def serve() -> None:

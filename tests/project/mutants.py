@@ -5,6 +5,7 @@ the harness would notice. Nothing of the kind exists in the package itself.
 """
 
 import asyncio
+import os
 from secrets import token_hex
 from typing import Any
 
@@ -118,6 +119,65 @@ def hasty() -> None:
     _replace(retry, "CRASH_PAUSE", 3.0)
 
 
+def tidy() -> None:
+    """No mutant: open groups are looked at more often, as tests shorten leases."""
+    from vtasks_asgi.runtime import sweep
+
+    _replace(sweep, "EVERY", 0.3)
+    _replace(sweep, "PATIENCE", 5.0)
+
+
+def forgetful() -> None:
+    """Completes groups and calls nobody."""
+    from vtasks_asgi.runtime import follow, sweep
+
+    async def run(self: Any) -> None:
+        await asyncio.Event().wait()
+
+    _replace(sweep.Sweeper, "run", run)
+    _replace(follow, "callbacks_of", lambda record, now: [])
+
+
+def parting_marked() -> None:
+    """Dies when a group is complete, before the last member is settled."""
+    _parting("mark_members", when=bool)
+
+
+def parting_settled() -> None:
+    """Dies when the last member of a group is settled, before the callback is enqueued."""
+    from vtasks_asgi.runtime.follow import Followers
+
+    async def finish(self: Any, records: Any) -> None:
+        os._exit(9)
+
+    _replace(Followers, "finish", finish)
+
+
+def parting_called() -> None:
+    """Dies when the callback is enqueued, before the group is closed."""
+    _parting("close_groups", before=True)
+
+
+def _parting(verb: str, *, before: bool = False, when: Any = lambda answer: True) -> None:
+    from vtasks_asgi.runtime.follow import Followers
+
+    begin = Followers.__init__
+
+    def begun(self: Any, store: Any, *args: Any) -> None:
+        begin(self, store, *args)
+        work = getattr(store, verb)
+
+        async def dying(*given: Any, **more: Any) -> Any:
+            answer = None if before else await work(*given, **more)
+            if before or when(answer):
+                os._exit(9)
+            return answer
+
+        setattr(store, verb, dying)
+
+    _replace(Followers, "__init__", begun)
+
+
 def _replace(owner: Any, name: str, by: Any) -> None:
     if getattr(owner, name) == by:
         raise RuntimeError(f"the mutant does not change {owner.__name__}.{name}: mend the mutant")
@@ -138,6 +198,11 @@ _MUTANTS = {
         forgiving,
         dying,
         hasty,
+        tidy,
+        forgetful,
+        parting_marked,
+        parting_settled,
+        parting_called,
     )
 }
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from tests.ledger import Kind, Pen
 from tests.project.settings import BROKER_URL, FOLDER
-from vtasks_asgi import task
+from vtasks_asgi import VTaskContext, task
 from vtasks_asgi.core.batch import BatchItem
 
 if TYPE_CHECKING:
@@ -149,6 +149,17 @@ async def _enqueue(key: str) -> None:
     PEN.write(Kind.ASKED, key)
     await nap.aenqueue(key)
     PEN.write(Kind.ACCEPTED, key)
+
+
+@task(takes_context=True, result_ttl=0)
+async def called(context: VTaskContext, key: str, total: int) -> None:
+    """A group's callback, which finds that all of its members have ended, and how."""
+    with PEN.run(key):
+        assert context.group is not None
+        progress = await context.group.aprogress()
+        assert (progress.total, progress.succeeded) == (total, total), progress
+        results = await context.group.aresults()
+        assert all(each and each.return_value for each in results), results
 
 
 @task(takes_context=True)

@@ -29,6 +29,7 @@ from tests.store.helpers import (
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.core.outcome import Done, Retry
 from vtasks_asgi.store.base import FullStore, Settlement, State
+from vtasks_asgi.store.groups import Mark, Member, NewGroup
 
 ASYNC_VERBS: dict[str, Callable[[FullStore], Awaitable[object]]] = {
     "push": lambda store: store.push([message()]),
@@ -51,6 +52,11 @@ ASYNC_VERBS: dict[str, Callable[[FullStore], Awaitable[object]]] = {
     "resume_task": lambda store: store.resume_task("a.task"),
     "paused": lambda store: store.paused(),
     "paused_tasks": lambda store: store.paused_tasks(),
+    "open_group": lambda store: store.open_group(NewGroup("x"), []),
+    "mark_members": lambda store: store.mark_members([Mark("x", "y", Member.FAILED)]),
+    "close_groups": lambda store: store.close_groups(["x"]),
+    "find_group": lambda store: store.find_group("x"),
+    "sweep_groups": lambda store: store.sweep_groups(1, patience=60.0),
 }
 
 

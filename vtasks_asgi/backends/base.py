@@ -7,7 +7,6 @@ its commit; without a runtime, to a store of this process that opens nothing it 
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.core import checks
@@ -20,9 +19,12 @@ from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
 from vtasks_asgi.backends.awaited import push_many, push_one, store_here
 from vtasks_asgi.backends.cancelling import Cancelling
+from vtasks_asgi.backends.grouping import Grouping
 from vtasks_asgi.backends.routing import Routing
+from vtasks_asgi.backends.telling import Telling
 from vtasks_asgi.core.clock import Clock, SystemClock
 from vtasks_asgi.core.envelope import MAX_ENCODED, Call, encode
+from vtasks_asgi.core.follow import GROUP, THEN
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.core.schedule import Entry
 from vtasks_asgi.exceptions import ConfigurationError
@@ -30,16 +32,14 @@ from vtasks_asgi.joint import Joint
 from vtasks_asgi.results import AnyResult
 from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.runtime.cron import tick_id
-from vtasks_asgi.store.base import FullStore, Record, State
-from vtasks_asgi.tasks import VTask
+from vtasks_asgi.store.base import FullStore
+from vtasks_asgi.tasks import Item, VTask
 
 #: Seconds a result is kept unless ``OPTIONS["RESULT_TTL"]`` or the task says otherwise.
 DEFAULT_RESULT_TTL = 3600.0
 
-type Item = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
 
-
-class VTasksBackend(Cancelling, BaseTaskBackend):
+class VTasksBackend(Cancelling, Grouping, Telling, BaseTaskBackend):
     """What the backends share. Subclasses provide ``make_store`` and name their OPTIONS."""
 
     task_class = VTask
@@ -153,9 +153,7 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
             pushed = await push_many(store, calls, self.alias)
         else:
             pushed = await lanes.in_caller_thread(lambda: self._push(calls))
-        if signals.wanted(task_enqueued):
-            for result in pushed.stored:
-                await signals.asend(task_enqueued, type(self), partial(_same, result))
+        await self._atell(pushed)
         return pushed.answers
 
     def _push(self, calls: list[Prepared]) -> Pushed:
@@ -180,17 +178,17 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         found = store.lookup_sync(wanted) if wanted else {}
         return answer(calls, receipts, found, self.alias)
 
-    def _tell(self, pushed: Pushed) -> None:
-        if signals.wanted(task_enqueued):
-            for result in pushed.stored:
-                signals.send(task_enqueued, type(self), partial(_same, result))
-
     def _prepare(self, items: Iterable[Item]) -> list[Prepared]:
         now = self._clock.now()
         return [self._prepared(task, args, kwargs, now) for task, args, kwargs in items]
 
     def _prepared(
-        self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any], now: float
+        self,
+        task: AnyTask,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        now: float,
+        group: str | None = None,
     ) -> Prepared:
         if "queue_name" in kwargs and "queue_name" not in validate.parameters(task.func):
             kwargs = dict(kwargs)
@@ -205,6 +203,10 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
             meta=propagation.outgoing(task, name, task.queue_name, id),
             expires_at=expires and _expiry(expires, max(now, run_at or now)),
         )
+        if then := getattr(task, "then", None):
+            call.meta[THEN] = self._rows_after(then, now)
+        if group is not None:
+            call.meta[GROUP] = group
         body = encode(call, max_size=self.max_payload)
         message = Message(id, task.queue_name, body, int(task.priority), run_at)
         uniqueness.mark(message, task, call)
@@ -232,14 +234,6 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         message = self._prepared(task, entry.args, entry.kwargs, at).message
         message.id = tick_id(entry.name, at)
         return message
-
-    async def announce(self, message: Message) -> None:
-        """Send Django's ``task_enqueued`` for a message the scheduler has pushed."""
-        if signals.wanted(task_enqueued):
-            record = Record(message.id, message.queue, State.READY, message.body, message.priority)
-            await signals.asend(
-                task_enqueued, type(self), partial(results.stored, record, self.alias)
-            )
 
     # -- validating
 
@@ -296,5 +290,4 @@ def _expiry(expires: float | datetime, due: float) -> float | None:
     return results.epoch(expires) if isinstance(expires, datetime) else due + expires
 
 
-def _same[T](value: T) -> T:
-    return value
+__all__ = ["DEFAULT_RESULT_TTL", "Item", "VTasksBackend"]

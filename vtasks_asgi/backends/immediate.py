@@ -6,23 +6,29 @@ backend, and a delay is no reason to wait. What is meant for a batch waits for `
 """
 
 import sys
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from typing import Unpack
 
 from django.tasks.base import TASK_REFRESH_ATTRS
 
 from vtasks_asgi import lanes
 from vtasks_asgi.backends.base import Item
+from vtasks_asgi.backends.grouping import Callbacks
 from vtasks_asgi.backends.memory import MemoryTaskBackend
 from vtasks_asgi.conf import options
 from vtasks_asgi.core.batch import BatchItem, batch_item
 from vtasks_asgi.core.envelope import Call, decode
+from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Release
 from vtasks_asgi.exceptions import ConfigurationError
+from vtasks_asgi.groups import Group
 from vtasks_asgi.inline import LEASE, WORKER, Inline
 from vtasks_asgi.results import AnyResult
 from vtasks_asgi.store.base import Claim, FullStore
+from vtasks_asgi.tasks import Called
 
 
 class ImmediateBackend(MemoryTaskBackend):
@@ -50,6 +56,18 @@ class ImmediateBackend(MemoryTaskBackend):
         accepted = await super().aenqueue_many(items)
         await self._run(accepted)
         return accepted
+
+    def group(self, items: Iterable[Called], **options: Unpack[Callbacks]) -> Group:
+        """Run these calls one after the other, and what follows."""
+        group, pushed = self._open_group(items, options)
+        lanes.run_here(partial(self._run, pushed.stored))
+        return group
+
+    async def agroup(self, items: Iterable[Called], **options: Unpack[Callbacks]) -> Group:
+        """``group`` from a coroutine."""
+        group, pushed = await self._aopen_group(items, options)
+        await self._run(pushed.stored)
+        return group
 
     # -- batch queues
 
@@ -81,10 +99,12 @@ class ImmediateBackend(MemoryTaskBackend):
         """``flush_batch`` from a coroutine."""
         items = self.pending_batches.pop(queue_name, [])
         claims = [claim for item in items if (claim := self._last_claim(item["id"]))]
-        inline = self._inline()
+        followed: deque[AnyResult] = deque()
+        inline = self._inline(followed)
         ran = await inline.run_batch(options().batch_queues[queue_name], claims) if claims else []
         if waiting := {each.claim.id for each in ran if isinstance(each.outcome, Release)}:
             self.memory.pending[queue_name] += [item for item in items if item["id"] in waiting]
+        await self._run(followed)
         for each in ran:
             if each.error is not None:
                 raise each.error
@@ -102,13 +122,13 @@ class ImmediateBackend(MemoryTaskBackend):
     # -- running
 
     async def _run(self, accepted: Iterable[AnyResult | None]) -> None:
-        for result in accepted:
-            if result is None:  # a duplicate of a unique task
-                continue
+        waiting = deque(filter(None, accepted))  # None for a duplicate of a unique task
+        while waiting:
+            result = waiting.popleft()
             if result.task.queue_name in options().batch_queues:
                 self._gather(result)
             elif claim := self._last_claim(result.id):
-                inline = self._inline()
+                inline = self._inline(waiting)
                 if now := inline.result(await inline.run(claim)):
                     for name in TASK_REFRESH_ATTRS:
                         object.__setattr__(result, name, getattr(now, name))
@@ -125,5 +145,12 @@ class ImmediateBackend(MemoryTaskBackend):
         claim = self.memory.take(id, worker=WORKER, lease=LEASE)
         return claim and replace(claim, attempt=sys.maxsize)
 
-    def _inline(self) -> Inline:
-        return Inline(self, self.memory, self.clock.now)
+    def _inline(self, followed: deque[AnyResult]) -> Inline:
+        """What is enqueued because of the ends of others is added to ``followed``."""
+
+        async def announce(message: Message) -> None:
+            await self.announce(message)
+            if result := self._as_result(message):
+                followed.append(result)
+
+        return Inline(self, self.memory, self.clock.now, announce)

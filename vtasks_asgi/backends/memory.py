@@ -20,6 +20,7 @@ from vtasks_asgi.exceptions import ConfigurationError
 from vtasks_asgi.joint import Joint
 from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.store.base import Claim, FullStore, Receipt, State
+from vtasks_asgi.store.groups import NewGroup, Opened
 from vtasks_asgi.store.memory import MemoryStore, hand_out
 from vtasks_asgi.transactions import Fate, decided, fate_in
 
@@ -50,6 +51,12 @@ class TransactionalStore(MemoryStore):
             self._fates |= dict.fromkeys(stored, fate)
         return receipts
 
+    def open_group_sync(self, group: NewGroup, messages: Sequence[Message]) -> Opened:
+        fate = fate_in(self._database, reversed(self._fates.values()))
+        if fate is not None:
+            self._fates[group.id] = fate
+        return super().open_group_sync(group, messages)
+
     def take(self, id: str, *, worker: str, lease: float) -> Claim | None:
         """Claim this one message, due or not; None if it is not there to be claimed."""
         with self._work() as now:
@@ -76,6 +83,7 @@ class TransactionalStore(MemoryStore):
                     self._forget(id)
 
     def _forget(self, id: str) -> None:
+        self._groups.pop(id, None)
         entry = self._entries.pop(id, None)
         if entry is not None and entry.unique is not None:
             key = entry.record.queue, entry.unique

@@ -1,9 +1,11 @@
 """What became of a claim. ``core.retry`` decides, ``Store.settle`` records."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
+
+from vtasks_asgi.core.follow import Follow
 
 #: Dead-letter reasons. Free text may follow in ``Dead.detail``, never in ``Dead.reason``.
 EXHAUSTED = "max_attempts"
@@ -34,13 +36,14 @@ class Attempt:
 class Done:
     """It returned. ``value`` is the packed return value; ``ttl`` 0 keeps no result.
 
-    ``recorded``: it is settled already, in the task's own transaction.
+    ``recorded``: it is settled already, in the task's own transaction. ``follow`` is stored before.
     """
 
     history: bytes
     value: bytes | None = None
     ttl: float = 0.0
     recorded: bool = False
+    follow: Follow | None = None
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class Retry:
 
     history: bytes
     delay: float
+    follow: ClassVar[None] = None
 
 
 @dataclass(slots=True)
@@ -56,14 +60,16 @@ class Release:
     """Put it back as it was: the attempt does not count. ``delay`` in seconds."""
 
     delay: float = 0.0
+    follow: ClassVar[None] = None
 
 
 @dataclass(slots=True)
 class Dead:
-    """Give up on it: a dead letter with its reason."""
+    """Give up on it: a dead letter with its reason. ``follow`` is stored before."""
 
     history: bytes
     reason: str
+    follow: Follow | None = None
 
 
 Outcome = Done | Retry | Release | Dead

@@ -209,3 +209,57 @@ class Pause(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Group(models.Model):
+    """Messages that are waited for together; open until what had to follow is stored.
+
+    ``looked_at`` is there while it is open, ``expires_at`` from then on. ``place`` is the position
+    of the member that the next look begins after.
+    """
+
+    uid = models.CharField(max_length=64, primary_key=True)
+    plan = models.BinaryField()
+    total = models.IntegerField()
+    pending = models.IntegerField()
+    keep = models.IntegerField()
+    created_at = models.FloatField()
+    looked_at = models.FloatField(null=True)
+    place = models.IntegerField()
+    expires_at = models.FloatField(null=True)
+
+    class Meta:
+        verbose_name = _("group")
+        verbose_name_plural = _("groups")
+        indexes = [
+            models.Index(fields=["looked_at"], name="vtasks_group_looked"),
+            models.Index(fields=["expires_at"], name="vtasks_group_expires"),
+        ]
+
+    def __str__(self) -> str:
+        return self.uid
+
+
+class GroupMember(models.Model):
+    """A message of a group, in its place there, and how it has ended."""
+
+    class State(models.IntegerChoices):
+        PENDING = 0, pgettext_lazy("Task", "Pending")
+        SUCCEEDED = 1, pgettext_lazy("Task", "Succeeded")
+        FAILED = 2, pgettext_lazy("Task", "Failed")
+
+    pk = models.CompositePrimaryKey("group_uid", "uid")
+    group_uid = models.CharField(max_length=64)
+    uid = models.CharField(max_length=64)
+    n = models.IntegerField()
+    state = models.SmallIntegerField(choices=State)
+
+    class Meta:
+        verbose_name = _("member of a group")
+        verbose_name_plural = _("members of groups")
+        indexes = [
+            models.Index(fields=["group_uid", "state", "n"], name="vtasks_groupmember_state"),
+        ]
+
+    def __str__(self) -> str:
+        return self.uid

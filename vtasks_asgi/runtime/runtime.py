@@ -15,6 +15,7 @@ from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions, Invoke
 from vtasks_asgi.runtime.fetch import Fetcher
+from vtasks_asgi.runtime.follow import Announce, Followers
 from vtasks_asgi.runtime.health import Health
 from vtasks_asgi.runtime.housekeeping import Housekeeper
 from vtasks_asgi.runtime.leases import Leases
@@ -26,6 +27,7 @@ from vtasks_asgi.runtime.settled import Settled
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.runtime.supervise import Service, backoff, services
 from vtasks_asgi.runtime.suspects import Suspects
+from vtasks_asgi.runtime.sweep import Sweeper
 from vtasks_asgi.runtime.traffic import Traffic
 from vtasks_asgi.store.base import Claim, FullStore
 
@@ -64,6 +66,7 @@ class Runtime:
         invoke: turns a claim into an outcome.
         rescue: the outcome of a claim whose worker vanished.
         cron: the scheduler, or None for none.
+        announce: awaited with each message that is stored because others have ended.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Runtime:
         events: Events,
         cron: Scheduler | None = None,
         clock: Clock | None = None,
+        announce: Announce | None = None,
     ) -> None:
         self.alias = alias
         self.store = store
@@ -86,6 +90,7 @@ class Runtime:
         self._cron = cron
         self._events = events
         self._clock = clock or SystemClock()
+        self._followers = Followers(store, self._clock.now, announce)
         #: The web server's side notes its requests here.
         self.traffic = Traffic(self._clock)
         #: Who waits here for which messages to be settled.
@@ -192,7 +197,7 @@ class Runtime:
     async def _work(self) -> None:
         context = contextvars.copy_context()
         context.run(current.set, self)
-        settler = Settler(self.store, self._events)
+        settler = Settler(self.store, self._events, self._followers)
         executions = Executions(self._invoke, settler, self._clock, context)
         self.executions, told = executions, self.settled.told
 
@@ -231,6 +236,7 @@ class Runtime:
         running: dict[str, Service] = {name: each.run for name, each in consumers.items()}
         running |= {"reclaim": reclaimer.run, "pauses": pauses.run}
         running |= {"sample": keeper.sample, "prune": keeper.prune}
+        running["groups"] = Sweeper(self.store, self._followers).run
         if self._cron is not None:
             running["cron"] = self._cron.run
         return running

@@ -9,8 +9,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from vtasks_asgi.core.envelope import task_of
+from vtasks_asgi.core.errors import StoreError
 from vtasks_asgi.core.outcome import CANCELLED, Dead
 from vtasks_asgi.runtime.events import Events
+from vtasks_asgi.runtime.follow import Followers
 from vtasks_asgi.store.base import Claim, Settled, Settlement, Store
 
 if TYPE_CHECKING:
@@ -25,9 +27,10 @@ CONGESTED = 2000
 class Settler:
     """``put`` outcomes, run ``run`` as a service, ``flush`` before leaving."""
 
-    def __init__(self, store: Store, events: Events) -> None:
+    def __init__(self, store: Store, events: Events, followers: Followers | None = None) -> None:
         self._store = store
         self._events = events
+        self._followers = followers
         #: Called for each claim the store has answered for.
         self.settled: Callable[[Claim], None] = _nobody
         self._pending: deque[Settlement] = deque()
@@ -65,15 +68,42 @@ class Settler:
         while True:
             await self._work.wait()
             batch = [self._pending[i] for i in range(min(BATCH, len(self._pending)))]
+            if following := [each for each in batch if each.outcome.follow is not None]:
+                batch = await self._follow(batch, following)
             settled = await self._store.settle(batch)
             for _ in batch:
                 self.settled(self._pending.popleft().claim)
             self._tell(settled)
+            if self._followers is not None and (settled.cancelled or self._followers.owing):
+                await self._followers.after(settled.cancelled)
             if len(self._pending) <= CONGESTED:
                 self._room.set()
             if not self._pending:
                 self._work.clear()
                 self._quiet.set()
+
+    async def _follow(
+        self, batch: list[Settlement], following: list[Settlement]
+    ) -> list[Settlement]:
+        """Let be stored what follows some of these; gives those that may be settled now.
+
+        A store that is full takes nothing in, but the others must be settled all the same: those
+        that have to wait go to the end.
+        """
+        if self._followers is None:
+            return batch
+        try:
+            await self._followers.before(following)
+        except StoreError:
+            others = [each for each in batch if each.outcome.follow is None]
+            for _ in batch:
+                self._pending.popleft()
+            self._pending.extendleft(reversed(others))
+            self._pending.extend(following)
+            if not others:
+                raise
+            return others
+        return batch
 
     def _tell(self, settled: Settled) -> None:
         if settled.lost:

@@ -22,6 +22,7 @@ from vtasks_asgi.core.limits import Limit
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.outcome import Outcome
 from vtasks_asgi.store.control import Control
+from vtasks_asgi.store.groups import GroupRecord, Groups, Mark
 
 
 class State(StrEnum):
@@ -300,6 +301,16 @@ class Joining(Protocol):
         """
         ...
 
+    def push_sync(self, messages: Sequence[Message]) -> list[Receipt]: ...
+
+    def mark_members_sync(self, marks: Sequence[Mark]) -> list[GroupRecord]:
+        """``mark_members`` likewise."""
+        ...
+
+    def close_groups_sync(self, ids: Sequence[str]) -> None:
+        """``close_groups`` likewise."""
+        ...
+
 
 class Inspector(Protocol):
     """What admin, metrics and commands ask. Reading never blocks claims."""
@@ -355,7 +366,7 @@ class Inspector(Protocol):
         ...
 
 
-class FullStore(Store, Inspector, Control, Protocol):
+class FullStore(Store, Inspector, Control, Groups, Protocol):
     """Every store of this package is all of these."""
 
 

@@ -2,7 +2,7 @@
 
 One lock makes every verb atomic; nothing survives the process. What onlookers ask is answered in
 ``store.memory_inspect``, what operators do in ``store.memory_control``, limits are in
-``store.memory_limits``.
+``store.memory_limits``, groups in ``store.memory_groups``.
 """
 
 import asyncio
@@ -26,11 +26,12 @@ from vtasks_asgi.store.base import (
     Ticks,
     limited,
 )
+from vtasks_asgi.store.memory_groups import MemoryGroups
 from vtasks_asgi.store.memory_inspect import Entry, Lock, in_force
 from vtasks_asgi.store.memory_limits import MemoryLimits, by_priority
 
 
-class MemoryStore(MemoryLimits):
+class MemoryStore(MemoryGroups, MemoryLimits):
     """See ``store.base``. ``dead_letter_cap`` is per queue; ``clock`` the system's by default."""
 
     def __init__(self, *, clock: Clock | None = None, dead_letter_cap: int = 1000) -> None:

@@ -71,7 +71,7 @@ async def adrain(
             inline = Inline(found, store, journey.now)
             while True:
                 claims, next_due = await _claim(store, only or queues_of(found))
-                if not claims and not journey.go_on(next_due):
+                if not claims and not await inline.sweep() and not journey.go_on(next_due):
                     return results
                 for ran in await _run(inline, claims):
                     results += filter(None, [inline.result(ran)])

@@ -29,6 +29,7 @@ from tests.store.valkey.opening import opened
 from vtasks_asgi.core import envelope
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.core.outcome import Done, Retry
+from vtasks_asgi.store.groups import NewGroup
 from vtasks_asgi.store.valkey import selfcheck
 
 pytestmark = pytest.mark.server
@@ -57,15 +58,23 @@ async def test_every_key_there_is_stands_in_the_document(valkey: Valkey) -> None
         await it.pause("empty")
         await it.pause_task("app.task")
         valkey.ask("HSET", "vt:{*}:intents", "left", "behind")
+        await it.open_group(NewGroup("id"), [])
+        await it.close_groups(["id"])
+        await it.open_group(NewGroup("other"), [unique])
     documented = set(re.findall(r"^\| `([^`]+)` \| (\w[\w ]*) \|", DOCUMENT, re.MULTILINE))
     types = {"zset": "sorted set"}
     found = set()
     for key in valkey.ask("KEYS", "*"):
         kind = valkey.ask("TYPE", key)
         name = re.sub(r"\{(default|empty)\}", "{queue}", key)
+        name = re.sub(r"\{\*\d+\}(:[gm]:\w+)?", _group, name)
         found.add((name, types.get(kind, kind)))
         assert valkey.ask("TTL", key) == -1, "nothing may expire"
     assert found == documented
+
+
+def _group(key: re.Match[str]) -> str:
+    return "{*n}" + (key[1][:3] + "id" if key[1] else "")
 
 
 def test_the_rights_are_those_the_scripts_use() -> None:

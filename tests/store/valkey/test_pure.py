@@ -239,4 +239,4 @@ def test_every_script_says_what_it_wants_and_promises() -> None:
 
 def test_only_what_adds_work_is_refused_when_memory_is_out() -> None:
     strict = {it.name for it in every_script() if "allow-oom" not in it.text.splitlines()[0]}
-    assert strict == {"push", "put", "requeue", "save", "tick"}
+    assert strict == {"group_open", "push", "put", "requeue", "save", "tick"}

@@ -10,6 +10,8 @@ from vtasks_asgi.store.valkey.wire import bulk
 SLOTS = 16384
 #: The tag of what belongs to no queue but must stay together. No queue has it: ``*`` is escaped.
 TICKS_TAG = "*"
+#: Groups are spread over so many tags, ``*0`` and so on: members may be of any queues.
+SHARDS = 16
 
 
 def slot_of(key: bytes) -> int:
@@ -47,6 +49,17 @@ class Keys:
         return self.name("idle")
 
 
+class GroupKeys(Keys):
+    """Those of one group; suffixes without a colon belong to all groups of its shard."""
+
+    def __init__(self, prefix: str, shard: int, id: str) -> None:
+        self._id = id
+        super().__init__(prefix, f"*{shard}")
+
+    def name(self, suffix: str) -> bytes:
+        return super().name(suffix + self._id if suffix.endswith(":") else suffix)
+
+
 class Names:
     """All keys under one prefix."""
 
@@ -56,6 +69,14 @@ class Names:
         self.queues_slot = slot_of(self.queues)
         self.ticks = Keys(prefix, TICKS_TAG)
         self.queue = cache(self._queue)
+
+    def group(self, id: str) -> "GroupKeys":
+        """The keys of a group; not remembered, for there are many."""
+        return GroupKeys(self._prefix, slot_of(id.encode()) % SHARDS, id)
+
+    def shards(self) -> "list[GroupKeys]":
+        """Where groups are, whichever these are."""
+        return [GroupKeys(self._prefix, shard, "") for shard in range(SHARDS)]
 
     def _queue(self, queue: str) -> Keys:
         # Percent-encoding maps different names to different tags and leaves no brace in them.

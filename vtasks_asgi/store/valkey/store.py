@@ -27,8 +27,8 @@ from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.valkey import commands, selfcheck, ticks
 from vtasks_asgi.store.valkey.blocking import Blocking
 from vtasks_asgi.store.valkey.client import Client
-from vtasks_asgi.store.valkey.control import ValkeyControl
 from vtasks_asgi.store.valkey.dial import EndpointDialer
+from vtasks_asgi.store.valkey.grouping import ValkeyGroups
 from vtasks_asgi.store.valkey.keys import Keys, Names
 from vtasks_asgi.store.valkey.pushing import Registry, push_blocking
 from vtasks_asgi.store.valkey.session import Session
@@ -45,7 +45,7 @@ TIMEOUT = 3.0
 CONNECTIONS = 3
 
 
-class ValkeyStore(ValkeyControl):
+class ValkeyStore(ValkeyGroups):
     """See ``store.base``.
 
     Args:
@@ -118,6 +118,9 @@ class ValkeyStore(ValkeyControl):
         if self._session is None or not self._session.is_ours:
             raise StoreUnavailable("the store is not open")
         return self._session
+
+    def _require_open(self) -> None:
+        self._open_session  # noqa: B018 - raises when the store is not open
 
     async def _call(self, request: Request) -> Any:
         return await self._open_session.call(request)

@@ -83,6 +83,7 @@ def check_tables(step: Step) -> None:
     """Fail unless the migrations have run, those for MySQL included."""
     step.rows(f"SELECT 1 {_FROM} LIMIT 0")
     step.rows("SELECT 1 FROM vtasks_limit LIMIT 0")
+    step.rows("SELECT 1 FROM vtasks_group LIMIT 0")
 
 
 def claim(

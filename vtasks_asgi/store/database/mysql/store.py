@@ -30,6 +30,7 @@ from vtasks_asgi.store.base import (
 )
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.mysql import consume, control, inspect, push
+from vtasks_asgi.store.database.mysql.grouping import MySQLGroups, nothing
 from vtasks_asgi.store.database.mysql.link import mapped_errors
 from vtasks_asgi.store.database.mysql.step import Step
 from vtasks_asgi.store.database.mysql.watcher import Watcher
@@ -67,11 +68,7 @@ class Crew:
             member.join(max(0.0, deadline - time.monotonic()))
 
 
-def _nothing() -> None:
-    """There is nobody to tell."""
-
-
-class MySQLStore:
+class MySQLStore(MySQLGroups):
     """See ``store.base``. ``alias`` names the database in Django's DATABASES."""
 
     def __init__(self, alias: str = "default", *, dead_letter_cap: int = 1000) -> None:
@@ -199,11 +196,7 @@ class MySQLStore:
         return await self._read(lambda step: inspect.lookup(step, ids))
 
     def lookup_sync(self, ids: Sequence[str]) -> dict[str, Record]:
-        def look() -> dict[str, Record]:
-            with mapped_errors(), connections[self._alias].cursor() as cursor:
-                return inspect.lookup(Step.begin(cursor), ids)
-
-        return look() if connections[self._alias].in_atomic_block else self._renewed(look)
+        return self._look_here(lambda step: inspect.lookup(step, ids))
 
     async def browse(
         self, queue: str, state: State, *, limit: int, cursor: str | None = None
@@ -267,7 +260,7 @@ class MySQLStore:
 
     # -- helpers
 
-    def _produce[T](self, work: Work[T], committed: Callable[[], None] = _nothing) -> T:
+    def _produce[T](self, work: Work[T], committed: Callable[[], None] = nothing) -> T:
         """In the caller's transaction if there is one; else through the producer, if it runs."""
         if connections[self._alias].in_atomic_block:
             return self._here(work, committed)

@@ -56,7 +56,9 @@ class Runner:
         with mapped_errors():
             async with asyncio.timeout(PATIENCE), await connect(self._alias) as probe:
                 self.direct = not await is_pooled(probe)
-                await probe.execute("SELECT FROM vtasks_message, vtasks_limit LIMIT 0")
+                await probe.execute(
+                    "SELECT FROM vtasks_message, vtasks_limit, vtasks_group LIMIT 0"
+                )
         size, prepare = self._pool_size, self.direct
         self._blocking = Blocking(self._alias, prepare=prepare)
         self._shared = await pool.acquire(self._alias, size=size, prepare=prepare)

@@ -33,6 +33,7 @@ from vtasks_asgi.store.database.postgres import claim, control, inspect, limits,
 from vtasks_asgi.store.database.postgres.admission import admit
 from vtasks_asgi.store.database.postgres.bell import Listener, Ringer
 from vtasks_asgi.store.database.postgres.connections import mapped_errors
+from vtasks_asgi.store.database.postgres.grouping import PostgresGroups
 from vtasks_asgi.store.database.postgres.plan import Plan
 from vtasks_asgi.store.database.postgres.pool import POOL_SIZE
 from vtasks_asgi.store.database.postgres.runner import Runner
@@ -43,7 +44,7 @@ from vtasks_asgi.store.group_commit import GroupCommit
 DEAF_POLL = 0.25
 
 
-class PostgresStore:
+class PostgresStore(PostgresGroups):
     """See ``store.base``. ``alias`` names the database in Django's DATABASES.
 
     ``pool_size`` bounds the pool that this process shares; the first store to open it decides.
@@ -101,21 +102,25 @@ class PostgresStore:
 
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
         """In the caller's transaction if there is one; never on the ORM's from within a loop."""
+        make = partial(push.push, messages)
+        return self._push_here(messages, make, steps=push.has_keys(messages))
+
+    def _push_here[T](
+        self, messages: Sequence[Message], make: Callable[[list[str]], Plan[T]], *, steps: bool
+    ) -> T:
         queues = {message.queue for message in messages}
         ring = partial(self._doorbell.ring, queues)
         if self._runner.is_open and _in_loop():
             words = self._ringer.words(queues)
-            receipts = self._runner.run_in_thread(lambda: push.push(messages, words))
+            stored = self._runner.run_in_thread(lambda: make(words))
             ring()
-            return receipts
+            return stored
         ours = self._ours()
         words = self._ringer.words(queues) if ours else []
-        receipts = self._runner.run_here(
-            lambda: push.push(messages, words), ours=ours, transaction=push.has_keys(messages)
-        )
+        stored = self._runner.run_here(lambda: make(words), ours=ours, transaction=steps)
         tell = ring if ours else partial(self._announce, queues)
         transaction.on_commit(tell, using=self._alias, robust=True)
-        return receipts
+        return stored
 
     def _ours(self) -> bool:
         connection = connections[self._alias]

@@ -32,6 +32,7 @@ from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
 from vtasks_asgi.store.database.sqlite import control, inspect, sql
 from vtasks_asgi.store.database.sqlite.connections import connect, mapped_errors
+from vtasks_asgi.store.database.sqlite.grouping import SQLiteGroups, nothing
 from vtasks_asgi.store.database.sqlite.watcher import Watcher
 from vtasks_asgi.store.database.sqlite.writer import Work, Writer
 from vtasks_asgi.store.doorbell import Doorbell
@@ -41,11 +42,7 @@ from vtasks_asgi.store.group_commit import GroupCommit
 AT_ONCE_MESSAGES = 4
 
 
-def _nothing() -> None:
-    """There is nobody to tell."""
-
-
-class SQLiteStore:
+class SQLiteStore(SQLiteGroups):
     """See ``store.base``. ``alias`` names the database in Django's DATABASES."""
 
     def __init__(
@@ -253,7 +250,7 @@ class SQLiteStore:
 
     # -- helpers
 
-    def _write_here[T](self, work: Work[T], committed: Callable[[], None] = _nothing) -> T:
+    def _write_here[T](self, work: Work[T], committed: Callable[[], None] = nothing) -> T:
         """In the caller's transaction if there is one; else through the writer, if it runs."""
         connection = connections[self._alias]
         if not connection.in_atomic_block and self._writer is not None:

@@ -164,7 +164,7 @@ def _connected(alias: str) -> sqlite3.Connection:
     try:
         with mapped_errors():
             conn.execute(
-                "SELECT 1 FROM vtasks_message, vtasks_limit LIMIT 0"
+                "SELECT 1 FROM vtasks_message, vtasks_limit, vtasks_group LIMIT 0"
             )  # have the migrations run?
         conn.execute("PRAGMA busy_timeout = 0")  # _patiently waits with jitter instead
     except BaseException:
