@@ -194,7 +194,7 @@ class VTasksBackend(Cancelling, Grouping, Telling, BaseTaskBackend):
             kwargs = dict(kwargs)
             task = task.using(queue_name=kwargs.pop("queue_name"))
         plan = self.routing.plan(task)
-        if plan.plain:
+        if plan.plain and group is None:
             return plan.prepared(args, kwargs, now, self.max_payload)
         id, name, run_at = new_id(now), task.module_path, results.epoch(task.run_after)
         expires = getattr(task, "expires", None)
