@@ -26,7 +26,7 @@ from vtasks_asgi.store.base import (
     Ticks,
     limited,
 )
-from vtasks_asgi.store.memory_inspect import Entry, Lock, in_force
+from vtasks_asgi.store.memory_inspect import LIVE, Entry, Lock, in_force
 from vtasks_asgi.store.memory_limits import MemoryLimits, by_priority
 
 
@@ -108,7 +108,7 @@ class MemoryStore(MemoryLimits):
     def _merge(self, holder: str, message: Message, now: float) -> bool:
         """Let the holder of a key take this message's body, if it has not been started."""
         entry, due = self._entries.get(holder), message.due(now)
-        if entry is None or entry.record.attempt:
+        if entry is None or entry.record.attempt or entry.record.state not in LIVE:
             return False
         if message.debounce_max is not None and due is not None:
             due = min(due, entry.since + message.debounce_max)
