@@ -152,7 +152,7 @@ class MemoryInspector:
         lock = self._locks.get((queue, key))
         if lock is not None and lock.id != id:
             holder = self._entries.get(lock.id)
-            lives = holder and holder.record.state in _LIVE and holder.unique == key
+            lives = holder and holder.record.state in LIVE and holder.unique == key
             if lock.until > now or lives:
                 return lock.id
         self._locks[queue, key] = Lock(id, until)
@@ -185,7 +185,7 @@ def in_force(pauses: dict[str, float | None], now: float) -> dict[str, float | N
     return {name: until for name, until in pauses.items() if until is None or until > now}
 
 
-_LIVE = (State.READY, State.DELAYED, State.RUNNING)
+LIVE = (State.READY, State.DELAYED, State.RUNNING)
 
 
 def _shown(entry: Entry) -> Record:
