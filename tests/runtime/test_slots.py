@@ -24,7 +24,7 @@ async def test_what_is_promised_is_nobody_elses() -> None:
     waiting = asyncio.create_task(slots.wait_free())
     await turns()
     assert not waiting.done()
-    slots.promise(0)
+    slots.redeem(3)
     await waiting
     assert slots.free == 3
 

@@ -43,8 +43,10 @@ class Claimer:
         """
         await self._pauses.wait_known()
         config, asked = self._config, self._clock.monotonic()
-        claiming = asyncio.ensure_future(
-            self._store.claim(queue, limit, worker=config.worker, lease=config.lease)
+        claiming = asyncio.Task(
+            self._store.claim(queue, limit, worker=config.worker, lease=config.lease),
+            loop=asyncio.get_running_loop(),
+            eager_start=True,
         )
         try:
             claimed = await asyncio.shield(claiming)

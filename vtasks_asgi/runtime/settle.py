@@ -51,6 +51,11 @@ class Settler:
         if len(self._pending) > CONGESTED:
             self._room.clear()
 
+    @property
+    def has_room(self) -> bool:
+        """Does the store keep up?"""
+        return self._room.is_set()
+
     async def wait_room(self) -> None:
         """Return when the store keeps up."""
         await self._room.wait()

@@ -21,9 +21,18 @@ class Slots:
     def free(self) -> int:
         return self.size - self.busy - self._promised
 
+    @property
+    def wanted(self) -> bool:
+        """Does anybody wait for one?"""
+        return self._line.locked()
+
     def promise(self, count: int) -> None:
-        """So many are about to be taken for what is being claimed, whoever else would like one."""
-        self._promised = count
+        """So many more are about to be taken for what is being claimed; ``redeem`` them later."""
+        self._promised += count
+
+    def redeem(self, count: int) -> None:
+        """So many that were promised have been taken by now, or will not be."""
+        self._promised -= count
         self._freed.set()
 
     def take(self) -> None:
