@@ -27,6 +27,7 @@ from tests.store.helpers import (
 from tests.store.server_time import every_script
 from tests.store.valkey.opening import opened
 from vtasks_asgi.core import envelope
+from vtasks_asgi.core.limits import Limit
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.core.outcome import Done, Retry
 from vtasks_asgi.store.groups import NewGroup
@@ -57,6 +58,10 @@ async def test_every_key_there_is_stands_in_the_document(valkey: Valkey) -> None
         await it.claim("empty", 1, worker="w", lease=1.0)
         await it.pause("empty")
         await it.pause_task("app.task")
+        bounded = Message(new_id(), QUEUE, b"", limit=Limit("key", 1, 60.0))
+        await it.push([bounded])
+        await take(it)
+        await push(it)
         valkey.ask("HSET", "vt:{*}:intents", "left", "behind")
         await it.open_group(NewGroup("id"), [])
         await it.close_groups(["id"])
@@ -102,11 +107,13 @@ def test_the_rights_are_those_the_scripts_use() -> None:
 
 
 async def test_a_producer_of_nothing_but_the_command_line(valkey: Valkey, tmp_path: Path) -> None:
-    [script] = re.findall(r"```sh\n(.+?)```", DOCUMENT, re.DOTALL)
+    script, more = re.findall(r"```sh\n(.+?)```", DOCUMENT, re.DOTALL)
     cli = shutil.which("valkey-cli") or shutil.which("redis-cli")
     need("valkey-cli", None if cli else "not installed")
     valkey.empty()
-    script = script.replace("valkey-cli", str(cli)).replace("python -m", f"{sys.executable} -m")
+    script = (
+        (script + more).replace("valkey-cli", str(cli)).replace("python -m", f"{sys.executable} -m")
+    )
     environment = {"PORT": str(valkey.port), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     done = await asyncio.to_thread(
         lambda: subprocess.run(
@@ -117,9 +124,10 @@ async def test_a_producer_of_nothing_but_the_command_line(valkey: Valkey, tmp_pa
     async with opened(valkey.url) as it:
         claim = await pushed_and_taken(it, "other")  # queues do not disturb each other
         await settle(it, claim, DONE)
-        [claim] = await take(it)
+        [claim, bounded] = await take(it)
         call = envelope.decode(claim.body)
         assert (call.task, call.args, call.kwargs) == ("shop.tasks.send", [5], {"copy": True})
         assert len(claim.id) == 32
         assert claim.id in await it.lookup([claim.id])
+        assert bounded.limit == Limit("orders of shop 5", 2, 0.5)
         assert (await settle(it, claim, DEAD)).lost == []

@@ -10,6 +10,7 @@ from valkey.crc import key_slot
 
 from tests.store.helpers import ODD_NAMES
 from tests.store.server_time import every_script
+from vtasks_asgi.core.limits import Limit
 from vtasks_asgi.core.message import MAX_PRIORITY, MIN_PRIORITY, Message
 from vtasks_asgi.core.outcome import Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Receipt, Settlement
@@ -62,6 +63,13 @@ def test_two_prefixes_share_no_key() -> None:
 
 # -- layouts
 
+LIMITS = st.builds(
+    Limit,
+    st.text(st.characters(min_codepoint=1, max_codepoint=127), min_size=1, max_size=64),
+    st.none() | st.integers(1, 2**31 - 1),
+    st.none() | st.floats(1e-4, 86400.0),
+).filter(lambda limit: limit.concurrency or limit.interval)
+
 
 @given(st.integers(MIN_PRIORITY, MAX_PRIORITY), st.integers(1, 2**45 - 1))
 def test_a_place_tells_its_priority(priority: int, seq: int) -> None:
@@ -89,13 +97,14 @@ def test_anything_stored_can_be_read(value: bytes) -> None:
     st.integers(0, 9),
     st.integers(0, 9),
     st.none() | st.text("ab", min_size=1),
+    st.none() | LIMITS,
 )
 def test_what_is_kept_of_a_message_reads_back(
-    place: float, attempt: int, crashes: int, unique: str | None
+    place: float, attempt: int, crashes: int, unique: str | None, limit: Limit | None
 ) -> None:
-    rest = layout.meta_rest(place, attempt, crashes, unique)
+    rest = layout.meta_rest(place, attempt, crashes, unique, limit)
     meta = layout.read_meta(layout.STAMP.pack(5.5) + rest)
-    assert meta == layout.Meta(5.5, place, attempt, crashes, unique)
+    assert meta == layout.Meta(5.5, place, attempt, crashes, unique, limit)
     never = layout.read_meta(layout.STAMP.pack(layout.NEVER) + rest)
     assert never.run_at is None
 
@@ -104,13 +113,21 @@ def test_what_is_kept_of_a_message_reads_back(
 def test_what_is_kept_of_an_end_reads_back(value: bytes | None, reason: str) -> None:
     done = layout.STAMP.pack(7.0) + layout.done_fields(1.0, 2, 3, value)
     assert layout.read_fields(done) == layout.Finished(7.0, 1.0, 2, 3, value, None)
-    dead = layout.STAMP.pack(7.0) + layout.dead_fields(1.0, 2, 3, reason, "key")
+    dead = layout.STAMP.pack(7.0) + layout.dead_fields(1.0, 2, 3, reason, "key", Limit("of", 2))
     assert layout.read_fields(dead) == layout.Finished(7.0, 1.0, 2, 3, None, reason)
 
 
-@given(TEXT, TEXT, st.floats(allow_nan=False, allow_infinity=False), st.none() | st.floats(0, 9))
-def test_an_intent_reads_back(id: str, queue: str, at: float, run_at: float | None) -> None:
-    message = Message(id, queue, b"\x00body", 5, run_at, "key", 2.5, 1.0, 9.0)
+@given(
+    TEXT,
+    TEXT,
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.none() | st.floats(0, 9),
+    st.none() | LIMITS,
+)
+def test_an_intent_reads_back(
+    id: str, queue: str, at: float, run_at: float | None, limit: Limit | None
+) -> None:
+    message = Message(id, queue, b"\x00body", 5, run_at, "key", 2.5, 1.0, 9.0, limit)
     value = layout.STAMP.pack(1.0) + ticks.intent(at, message)
     assert ticks.read_intent(value) == (at, message)
     assert value[8:16] == ticks.stamped(at)[8:16]
@@ -126,14 +143,14 @@ def test_a_script_by_hash_and_in_full_differ_only_in_front() -> None:
     assert short[2:] == full[2:]
 
 
-def test_a_plain_message_is_two_arguments_and_another_seven_more() -> None:
+def test_a_plain_message_is_two_arguments_and_another_eight_more() -> None:
     plain = Message("a", "default", b"A")
-    special = Message("b", "default", b"B", -5, 12.5, "key", 3.0)
+    special = Message("b", "default", b"B", -5, 12.5, "key", 3.0, limit=Limit("of", 2, 0.5))
     request = commands.push(KEYS, commands.parcels([plain, special]))
     start = 3 + len(commands.PUSH.keys)
     assert words(request.payload)[start:] == [
         *(b"", b"2", b"a", b"A", b"b", b"B"),
-        *(b"2", b"-5", b"12.5", b"key", b"3.0", b"", b""),
+        *(b"2", b"-5", b"12.5", b"key", b"3.0", b"", b"", b"2 0.5 of"),
     ]
 
 

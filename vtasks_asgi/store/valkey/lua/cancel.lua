@@ -25,11 +25,9 @@ local function bury(id, place)
   redis.call('HDEL', M, id)
   redis.call('HSET', F, id, cancelled_fields(stamp, head, tail))
   redis.call('ZADD', DEAD, redis.call('INCR', SEQ), id)
-  if tail ~= '' then free_key(U, key_of(tail), id, now) end
-  local limit = limit_of(meta)
-  if limit then
-    local waits, held = member_of('w', limit, meta, id), member_of('h', limit, meta, id)
-    redis.call('ZREM', KEYS[14], waits, held)
+  if tail ~= '' then
+    free_key(U, string.match(tail, '^[^%z]*'), id, now)
+    forget_waiting(KEYS[14], {id, meta})
   end
 end
 

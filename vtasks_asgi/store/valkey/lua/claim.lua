@@ -7,9 +7,6 @@
 -- Invariant: what is taken has an entry in own and in lease, and is in no other set but limits.
 -- INCLUDE: lib_place
 -- INCLUDE: lib_pause
--- INCLUDE: lib_limits
--- INCLUDE: lib_gates
--- INCLUDE: lib_sift
 local READY, SCHED, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local OWN, LEASE, SEQ, IDLE, N = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local PAUSE = KEYS[11]
@@ -41,7 +38,7 @@ local pause = pause_end(redis.call('HGET', PAUSE, 'until'), now)
 local function due_next()
   local first = redis.call('ZRANGE', SCHED, 0, 0, 'WITHSCORES')
   local due = math.min(tonumber(first[2]) or math.huge, pause or math.huge)
-  return due < HELD and string.format('%.6f', math.max(0, due - now)) or ''
+  return due < 1e12 and string.format('%.6f', math.max(0, due - now)) or ''
 end
 
 local next_due = due_next()
@@ -54,35 +51,38 @@ if #taken == 0 then
   return {taken, {}, {}, {}, {}, next_due}
 end
 
-local head = ARGV[3] .. stamp .. struct.pack('>H', #ARGV[4]) .. ARGV[4]
-local expiry = string.format('%.17g', now + ARGV[2]) -- once, and not for each message
-local ids, own, lease
+local ids = {}
+for i = 1, #taken / 2 do ids[i] = taken[2 * i - 1] end
+local metas = redis.call('EXISTS', M) == 1 and redis.call('HMGET', M, unpack(ids)) or {}
 
-local function gather()
-  ids, own, lease = {}, {}, {}
-  for i = 1, #taken / 2 do
-    local id = taken[2 * i - 1]
-    ids[i] = id
-    own[2 * i - 1] = id
-    own[2 * i] = head .. taken[2 * i]
-    lease[2 * i - 1] = expiry
-    lease[2 * i] = id
-  end
+local function admit()
+-- INCLUDE: lib_limits
+-- INCLUDE: lib_gates
+-- INCLUDE: lib_sift
+  local q = {now = now, ready = READY, sched = SCHED, m = M, limits = KEYS[12], pace = KEYS[13]}
+  q.idle = IDLE
+  return sift(q, ids, taken, metas)
 end
 
-gather()
-local metas = redis.call('EXISTS', M) == 1 and redis.call('HMGET', M, unpack(ids)) or {}
 for i = 1, #metas do
-  if limit_of(metas[i]) then
-    local q, held = {now = now, ready = READY, sched = SCHED, m = M}, nil
-    q.limits, q.pace, q.idle = KEYS[12], KEYS[13], IDLE
-    taken, metas, held = sift(q, taken, metas)
+  if metas[i] and string.find(metas[i], '\0', 25, true) then
+    local held
+    ids, taken, metas, held = admit()
     next_due = held and '0' or due_next()
-    gather()
     break
   end
 end
 if #ids == 0 then return {taken, {}, {}, {}, {}, next_due} end
+
+local head = ARGV[3] .. stamp .. struct.pack('>H', #ARGV[4]) .. ARGV[4]
+local expiry = string.format('%.17g', now + ARGV[2]) -- once, and not for each message
+local own, lease = {}, {}
+for i, id in ipairs(ids) do
+  own[2 * i - 1] = id
+  own[2 * i] = head .. taken[2 * i]
+  lease[2 * i - 1] = expiry
+  lease[2 * i] = id
+end
 redis.call('HSET', OWN, unpack(own))
 redis.call('ZADD', LEASE, unpack(lease))
 local bodies = redis.call('HMGET', T, unpack(ids))

@@ -1,5 +1,5 @@
--- Who of a limit's key may start, and who of those that are held is let go. The arithmetic is that of
--- core/limits.py. One function makes the others: where no message has a limit, none is made.
+-- Who of a limit's key may start, and who of those that are held is let go. The arithmetic is that
+-- of core/limits.py.
 -- q: now, and names of the keys ready, sched, m, limits, pace and idle
 local HELD, TOLERANCE, PORTION, HOLD_LIMIT = 1e12, 0.05, 0.025, 1000
 
@@ -66,7 +66,8 @@ local function gates_of(q)
     local members, start = held(key, math.min(count, HOLD_LIMIT))
     local ids, waits, metas, dates, ready, now_ready = {}, {}, {}, {}, {}, {}
     for i, member in ipairs(members) do ids[i] = string.sub(member, start) end
-    local stored, scores = redis.call('HMGET', q.m, unpack(ids)), redis.call('ZMSCORE', q.sched, unpack(ids))
+    local stored = redis.call('HMGET', q.m, unpack(ids))
+    local scores = redis.call('ZMSCORE', q.sched, unpack(ids))
     for i, id in ipairs(ids) do
       local limit = limit_of(stored[i])
       if limit and limit.key == key and scores[i] and tonumber(scores[i]) >= HELD then

@@ -1,5 +1,5 @@
 -- Of what a claim has popped, that which may start; the rest is held, with what is like it.
--- q: as for gates_of; taken: id, score of each; metas: theirs
+-- q: as for gates_of; ids, taken: id, score of each; metas: theirs
 -- Returns the same of what is left, and whether anything was held
 
 -- Out of ready or sched; a date does not count, so that the best of all get the next ones.
@@ -37,10 +37,10 @@ local function put_aside(q, limit, first, last)
   hold(q, ids, limits, metas)
 end
 
-local function sift(q, taken, metas)
+local function sift(q, ids, taken, metas)
   local gates, keys, passed, denied = gates_of(q), {}, {}, {}
-  local left, left_metas, gone, running = {}, {}, {}, {}
-  local ids, limits, others = {}, {}, {} -- of those that are held
+  local left, left_taken, left_metas, gone, running = {}, {}, {}, {}, {}
+  local others, limits, their_metas = {}, {}, {} -- of those that are held
 
   local function may_start(id, limit, meta)
     if not limit then return true end
@@ -56,25 +56,25 @@ local function sift(q, taken, metas)
     return true
   end
 
-  for i = 1, #taken / 2 do
-    local id, meta = taken[2 * i - 1], metas[i]
+  for i, id in ipairs(ids) do
+    local meta, n = metas[i], #left + 1
     local limit = limit_of(meta)
     if may_start(id, limit, meta) then
-      left[#left + 1] = id
-      left[#left + 1] = taken[2 * i]
-      left_metas[#left / 2] = meta
+      left[n], left_metas[n] = id, meta
+      left_taken[2 * n - 1], left_taken[2 * n] = id, taken[2 * i]
     else
       local known = false
       for _, other in ipairs(denied) do known = known or same(other, limit) end
       if not known then denied[#denied + 1] = limit end
-      ids[#ids + 1], limits[#limits + 1], others[#others + 1] = id, limit, meta
+      n = #others + 1
+      others[n], limits[n], their_metas[n] = id, limit, meta
     end
   end
   if #gone > 0 then
     redis.call('ZREM', q.limits, unpack(gone))
     redis.call('ZADD', q.limits, unpack(running))
   end
-  hold(q, ids, limits, others)
+  hold(q, others, limits, their_metas)
   for key, gate in pairs(passed) do
     if gate.moved then redis.call('ZADD', q.pace, gate.tat, key) end
   end
@@ -82,5 +82,5 @@ local function sift(q, taken, metas)
     put_aside(q, limit, gates.coming(limit.key, gates.due(passed[limit.key], limit)))
   end
   let_go(q, keys)
-  return left, left_metas, #ids > 0
+  return left, left_taken, left_metas, #others > 0
 end

@@ -9,7 +9,7 @@ local function key_holder(u, t, m, dead, done, key, now)
   if redis.call('ZSCORE', dead, id) or redis.call('ZSCORE', done, id) then return nil end
   -- Purged, and its id pushed anew without the key?
   local meta = redis.call('HGET', m, id)
-  if not meta or key_of(string.sub(meta, 25)) ~= key then return nil end
+  if not meta or string.match(meta, '^[^%z]*', 25) ~= key then return nil end
   return id
 end
 

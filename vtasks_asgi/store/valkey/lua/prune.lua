@@ -4,7 +4,6 @@
 -- ARGV: limit, cursor of the search for keys
 -- Returns: how many results there were, and the next cursor
 -- Invariant: only what nobody can see any more is deleted.
--- INCLUDE: lib_limits
 -- INCLUDE: lib_unique
 local DONE, T, F, H, U, DEAD = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local time = redis.call('TIME')

@@ -25,15 +25,9 @@ if before then
   end
 end
 if #doomed > 0 and which < 3 and redis.call('EXISTS', KEYS[10]) == 1 then
-  local metas, members = redis.call('HMGET', M, unpack(doomed)), {}
-  for i, id in ipairs(doomed) do
-    local limit = limit_of(metas[i])
-    if limit then
-      members[#members + 1] = member_of('w', limit, metas[i], id)
-      members[#members + 1] = member_of('h', limit, metas[i], id)
-    end
-  end
-  if #members > 0 then redis.call('ZREM', KEYS[10], unpack(members)) end
+  local metas, waiting = redis.call('HMGET', M, unpack(doomed)), {}
+  for i, id in ipairs(doomed) do waiting[2 * i - 1], waiting[2 * i] = id, metas[i] end
+  forget_waiting(KEYS[10], waiting)
 end
 if #doomed > 0 then
   redis.call('ZREM', SET, unpack(doomed))

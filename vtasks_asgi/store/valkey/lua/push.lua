@@ -9,7 +9,6 @@
 --   known), and 1 when the holder took its body, else 0; or 'late' when the tick, or a later one,
 --   was recorded before: then nothing is stored
 -- Invariant: an id in t is in exactly one of ready, sched, lease, dead and done.
--- INCLUDE: lib_limits
 -- INCLUDE: lib_unique
 local T, READY, SEQ, SCHED, M, U = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local DEAD, DONE, CRON, IDLE, OWN = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
@@ -33,7 +32,7 @@ local known = redis.call('HMGET', T, unpack(ids))
 local seq = redis.call('INCRBY', SEQ, n) - n
 
 local bodies, ready, sched, metas, refused, taken, wake = {}, {}, {}, {}, {}, {}, false
-local members = {}
+local limits = false -- has anything in metas one?
 local count, plain = 0, 0 -- of what is in bodies and in ready: to count a table takes time
 
 local function put(list, first, second)
@@ -41,17 +40,23 @@ local function put(list, first, second)
   list[#list + 1] = second
 end
 
+local function note(waiting, before)
+-- INCLUDE: lib_limits
+  if before then forget_waiting(LIMITS, before) end
+  note_waiting(LIMITS, waiting)
+end
+
 -- Write what was gathered. Should a key be of another type, which only strangers can do, then little
 -- is written before that is found out.
 local function flush()
   if count == 0 then return end
   if #metas > 0 then redis.call('HSET', M, unpack(metas)) end
-  if #members > 0 then redis.call('ZADD', LIMITS, unpack(members)) end
+  if limits then note(metas) end
   if #sched > 0 then redis.call('ZADD', SCHED, unpack(sched)) end
   if plain > 0 then redis.call('ZADD', READY, unpack(ready)) end
   redis.call('HSET', T, unpack(bodies))
   bodies, ready, sched, metas, wake = {}, {}, {}, {}, true
-  members = {}
+  limits = false
   count, plain = 0, 0
 end
 
@@ -70,12 +75,8 @@ local function merge(holder, body, wait, longest, leads)
   if longest then due = math.min(due, struct.unpack('>d', pushed) + longest) end
   redis.call('ZADD', SCHED, due, holder)
   redis.call('ZREM', READY, holder)
-  local limit, new = limit_of(meta), struct.pack('>d', due) .. string.sub(meta, 9)
-  if limit then
-    local waits, held = member_of('w', limit, meta, holder), member_of('h', limit, meta, holder)
-    redis.call('ZREM', LIMITS, waits, held)
-    redis.call('ZADD', LIMITS, 0, member_of('w', limit, new, holder))
-  end
+  local new = struct.pack('>d', due) .. string.sub(meta, 9)
+  if string.find(meta, '\0', 25, true) then note({holder, new}, {holder, meta}) end
   redis.call('HSET', M, holder, new)
   redis.call('HSET', T, holder, pushed .. body)
   return true
@@ -86,7 +87,6 @@ local index = tonumber(ARGV[special])
 for i = 1, n do
   local id, body = ids[i], ARGV[2 * i + 2]
   local place, run_at, holder, merged, meta = seq + i, nil, nil, nil, nil
-  local limit
   if i == index then
     place = place - ARGV[special + 1] * 2 ^ 45
     local key, keep = ARGV[special + 3], tonumber(ARGV[special + 4])
@@ -108,11 +108,10 @@ for i = 1, n do
     end
     if wait and (held or not leads) then run_at = now + wait
     else run_at = tonumber(ARGV[special + 2]) end
-    local bounds = ARGV[special + 7]
-    limit = bounds ~= '' and read_limit(bounds)
-    if run_at or key ~= '' or limit then
+    local limit = ARGV[special + 7]
+    if run_at or key ~= '' or limit ~= '' then
       meta = struct.pack('>ddII', run_at or -math.huge, place, 0, 0) .. key
-      if limit then meta = meta .. '\0' .. bounds end
+      if limit ~= '' then meta, limits = meta .. '\0' .. limit, true end
     end
     special = special + 8
     index = tonumber(ARGV[special])
@@ -130,7 +129,6 @@ for i = 1, n do
       plain = plain + 2
     end
     if meta then put(metas, id, meta) end
-    if limit then put(members, 0, member_of('w', limit, meta, id)) end
   end
 end
 flush()

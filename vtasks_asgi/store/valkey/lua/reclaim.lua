@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Lets go what limits have held back for those that have gone; takes over expired leases, the longest
--- expired first.
+-- Lets go what limits have held back for those that have gone. Takes over expired leases, the
+-- longest expired first.
 -- KEYS: lease own t m h n c ready sched limits pace idle
 -- ARGV: limit, lease in seconds, token (16 characters), worker
 -- Returns: ids; what was in own; bodies; metas, the crash counted; histories; notes; marks of

@@ -21,7 +21,7 @@ for _, id in ipairs(ARGV) do
       score = struct.unpack('>d', fields, 9)
       tail = string.sub(fields, 28 + struct.unpack('>H', fields, 26))
     end
-    local unique = key_of(tail)
+    local unique = string.match(tail, '^[^%z]*')
     local holder = unique ~= '' and take_key(U, T, M, DEAD, DONE, unique, id, now, 0)
     if not holder then
       local body = redis.call('HGET', T, id) or ''
@@ -34,8 +34,7 @@ for _, id in ipairs(ARGV) do
       if tail ~= '' then
         local meta = struct.pack('>ddII', -math.huge, place, 0, 0) .. tail
         redis.call('HSET', M, id, meta)
-        local limit = limit_of(meta)
-        if limit then redis.call('ZADD', KEYS[11], 0, member_of('w', limit, meta, id)) end
+        note_waiting(KEYS[11], {id, meta})
       end
       redis.call('HSET', T, id, stamp .. string.sub(body, 9))
       redis.call('ZADD', READY, place, id)

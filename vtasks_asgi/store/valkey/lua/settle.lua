@@ -12,8 +12,6 @@
 -- Invariant: what is settled leaves own and lease, and ends in exactly one other place, or nowhere.
 -- INCLUDE: lib_place
 -- INCLUDE: lib_dead
--- INCLUDE: lib_limits
--- INCLUDE: lib_gates
 local OWN, LEASE, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local READY, SCHED, F, DONE, DEAD = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local U, SEQ, IDLE, N, C = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
@@ -41,7 +39,7 @@ local owns = redis.call('HMGET', OWN, unpack(ids))
 local lost, settled, gone, histories, fields, metas = {}, {}, {}, {}, {}, {}
 local ready, sched, expiries, buried, ended, wake = {}, {}, {}, {}, {}, false
 local cancelled, marks = {}, redis.call('EXISTS', C) == 1
-local members = {} -- of the index of what has limits: of what will wait
+local limited = {} -- id, meta of each that will wait and has a limit
 
 local function put(list, first, second)
   list[#list + 1] = first
@@ -55,14 +53,13 @@ local function again(id, delay, rest)
     local tail = string.sub(rest, 17)
     put(fields, id, cancelled_fields(stamp, string.sub(rest, 1, 16), tail))
     put(buried, redis.call('INCR', SEQ), id)
-    if tail ~= '' then free_key(U, key_of(tail), id, now) end
+    if tail ~= '' then free_key(U, string.match(tail, '^[^%z]*'), id, now) end
     return true
   end
   local due = now + delay
   local meta = struct.pack('>d', due) .. rest
   put(metas, id, meta)
-  local limit = limit_of(meta)
-  if limit then put(members, 0, member_of('w', limit, meta, id)) end
+  if string.find(rest, '\0', 17, true) then put(limited, id, meta) end
   if tonumber(delay) > 0 then
     put(sched, due, id)
   else
@@ -115,6 +112,8 @@ end
 
 -- What runs no longer makes room for what is held.
 local function make_room()
+-- INCLUDE: lib_limits
+-- INCLUDE: lib_gates
   local keys, known, gone = {}, {}, {}
   for i = uniques, notes - 1, 2 do
     local limit = string.byte(ARGV[i]) == 0 and read_limit(string.sub(ARGV[i], 2))
@@ -127,14 +126,16 @@ local function make_room()
     end
   end
   if #gone > 0 then redis.call('ZREM', KEYS[16], unpack(gone)) end
-  if #members > 0 then redis.call('ZADD', KEYS[16], unpack(members)) end
+  note_waiting(KEYS[16], limited)
   if #keys == 0 then return end
   let_go({now = now, ready = READY, sched = SCHED, m = M, limits = KEYS[16], pace = KEYS[17],
     idle = IDLE}, keys)
 end
 
+local bounded = #limited > 0
+for i = uniques, notes - 1, 2 do bounded = bounded or string.byte(ARGV[i]) == 0 end
 if held == 0 then
-  if uniques < notes then make_room() end
+  if bounded then make_room() end
   return {lost, 0, cancelled}
 end
 
@@ -157,10 +158,11 @@ if uniques < notes then
   local done = {}
   for _, id in ipairs(ended) do done[id] = true end
   for i = uniques, notes - 1, 2 do
-    if done[ARGV[i + 1]] and string.byte(ARGV[i]) ~= 0 then free_key(U, ARGV[i], ARGV[i + 1], now) end
+    local key, id = ARGV[i], ARGV[i + 1]
+    if done[id] and string.byte(key) ~= 0 then free_key(U, key, id, now) end
   end
-  make_room()
 end
+if bounded then make_room() end
 
 if notes <= #ARGV or redis.call('EXISTS', N) == 1 then
   redis.call('HDEL', N, unpack(settled))
