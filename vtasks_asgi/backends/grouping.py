@@ -65,11 +65,11 @@ class Grouping:
         rest = successor.call.meta.pop(THEN, [])
         return [successor.row(), *rest]
 
-    def _successor(self, then: Then, now: float) -> Successor:
-        task, args, kwargs = then if isinstance(then, tuple) and then else (then, (), {})
-        if task.backend != self.alias:  # type: ignore[union-attr]
+    def _successor(self, then: Any, now: float) -> Successor:
+        task, args, kwargs = then if isinstance(then, tuple) else (then, (), {})
+        if task.backend != self.alias:
             raise InvalidTask(
-                f"{task.module_path} is of the backend {task.backend!r}, but what comes after a"  # type: ignore[union-attr]
+                f"{task.module_path} is of the backend {task.backend!r}, but what comes after a"
                 f" task or a group is enqueued where that is: add .using(backend={self.alias!r})"
             )
         prepared = self._prepared(task, args, kwargs, now)
