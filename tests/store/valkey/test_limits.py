@@ -266,6 +266,18 @@ async def test_a_limit_of_many_lets_go_as_many_at_once(valkey: Valkey) -> None:
         assert ids(again) == pushed[1500:3000]
 
 
+async def test_who_settled_under_an_older_version_is_found_among_very_many(valkey: Valkey) -> None:
+    async with opened(valkey.url) as it:
+        _, second = await push_limited(it, ONE, 2)
+        held = await take_one(it)
+        await take(it)
+        await push_limited(it, Limit("another", 1), 5000)
+        held.limit = None
+        await settle(it, held)
+        await reclaim(it)
+        assert (await record(it, second)).state is State.READY
+
+
 def test_both_sides_know_the_same_numbers() -> None:
     lua = (files("vtasks_asgi.store.valkey") / "lua" / "lib_gates.lua").read_text("utf-8")
     [names, values] = re.findall(r"^local (HELD.*) = (.*)$", lua, re.MULTILINE)[0]

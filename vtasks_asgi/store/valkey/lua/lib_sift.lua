@@ -3,16 +3,16 @@
 -- Returns the same of what is left, and whether anything was held
 
 -- Out of ready or sched; a date does not count, so that the best of all get the next ones.
-local function hold(q, ids, limits, metas)
+-- gone, held: their members in the index, before and after
+local function hold(q, ids, gone, held)
   if #ids == 0 then return end
-  local gone, held, sched = {}, {}, {}
+  local members, sched = {}, {}
   for i, id in ipairs(ids) do
-    gone[i] = member_of('w', limits[i], metas[i], id)
-    held[2 * i - 1], held[2 * i] = 0, member_of('h', limits[i], metas[i], id)
+    members[2 * i - 1], members[2 * i] = 0, held[i]
     sched[2 * i - 1], sched[2 * i] = HELD, id
   end
   redis.call('ZREM', q.limits, unpack(gone))
-  redis.call('ZADD', q.limits, unpack(held))
+  redis.call('ZADD', q.limits, unpack(members))
   redis.call('ZREM', q.ready, unpack(ids))
   redis.call('ZADD', q.sched, unpack(sched))
 end
@@ -25,22 +25,30 @@ end
 local function put_aside(q, limit, first, last)
   local found = redis.call('ZRANGE', q.limits, last, first, 'BYLEX', 'REV', 'LIMIT', 0, HOLD_LIMIT)
   if #found == 0 then return end
-  for i, member in ipairs(found) do found[i] = string.sub(member, #limit.key + 19) end
-  local stored = redis.call('HMGET', q.m, unpack(found))
-  local ids, limits, metas = {}, {}, {}
-  for i, id in ipairs(found) do
-    local its = limit_of(stored[i])
-    if its and same(its, limit) then
-      ids[#ids + 1], limits[#limits + 1], metas[#metas + 1] = id, its, stored[i]
+  local stem, start, all = stem_of('h', limit.key), #limit.key + 19, {}
+  for i, member in ipairs(found) do all[i] = string.sub(member, start) end
+  local metas = redis.call('HMGET', q.m, unpack(all))
+  local ids, gone, held, alike = {}, {}, {}, {}
+  for i, id in ipairs(all) do
+    local meta = metas[i]
+    local tail = meta and string.sub(meta, 25) or ''
+    if alike[tail] == nil then
+      local its = limit_of(meta)
+      alike[tail] = its and same(its, limit) or false
+    end
+    if alike[tail] then
+      local n = #ids + 1
+      -- The two members differ in the date.
+      ids[n], gone[n], held[n] = id, found[i], stem .. string.sub(found[i], start - 8)
     end
   end
-  hold(q, ids, limits, metas)
+  hold(q, ids, gone, held)
 end
 
 local function sift(q, ids, taken, metas)
   local gates, keys, passed, denied = gates_of(q), {}, {}, {}
   local left, left_taken, left_metas, gone, running = {}, {}, {}, {}, {}
-  local others, limits, their_metas = {}, {}, {} -- of those that are held
+  local others, before, after = {}, {}, {} -- of those that are held
 
   local function may_start(id, limit, meta)
     if not limit then return true end
@@ -67,14 +75,15 @@ local function sift(q, ids, taken, metas)
       for _, other in ipairs(denied) do known = known or same(other, limit) end
       if not known then denied[#denied + 1] = limit end
       n = #others + 1
-      others[n], limits[n], their_metas[n] = id, limit, meta
+      others[n] = id
+      before[n], after[n] = member_of('w', limit, meta, id), member_of('h', limit, meta, id)
     end
   end
   if #gone > 0 then
     redis.call('ZREM', q.limits, unpack(gone))
     redis.call('ZADD', q.limits, unpack(running))
   end
-  hold(q, others, limits, their_metas)
+  hold(q, others, before, after)
   for key, gate in pairs(passed) do
     if gate.moved then redis.call('ZADD', q.pace, gate.tat, key) end
   end

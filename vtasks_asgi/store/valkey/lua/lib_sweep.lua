@@ -30,12 +30,25 @@ local function repair(q, ids, members)
   end
 end
 
--- Up to LOOK ids of a sorted set from a random rank on, of those from a rank on.
-local function some(q, set, from)
-  local size = redis.call('ZCARD', set) - from
-  if size <= 0 then return {} end
+-- Up to LOOK members of a sorted set, from a random rank on, of so many from a rank on.
+local function some(q, set, from, size)
+  if size == 0 then return {} end
   local rank = from + math.floor(q.now * 1000000) % math.max(1, size - LOOK + 1)
   return redis.call('ZRANGE', set, rank, rank + LOOK - 1)
+end
+
+-- Compare some of the index with the messages it is about.
+local function look(q, from, size)
+  local ids, members = {}, {}
+  for _, member in ipairs(some(q, q.limits, from, size)) do
+    local id = read_member(member)
+    if id then
+      ids[#ids + 1], members[#members + 1] = id, member
+    else
+      redis.call('ZREM', q.limits, member)
+    end
+  end
+  repair(q, ids, members)
 end
 
 local function keys_held(q, found, from, to)
@@ -55,18 +68,11 @@ end
 local function sweep(q)
   local held = redis.call('ZCOUNT', q.sched, HELD, '+inf')
   if held == 0 and redis.call('EXISTS', q.limits) == 0 then return end
-  local ids, members = {}, {}
-  for _, member in ipairs(some(q, q.limits, 0)) do
-    local id = read_member(member)
-    if id then
-      ids[#ids + 1], members[#members + 1] = id, member
-    else
-      redis.call('ZREM', q.limits, member)
-    end
-  end
-  repair(q, ids, members)
-  repair(q, some(q, q.sched, redis.call('ZCARD', q.sched) - held), {})
-  repair(q, some(q, q.lease, 0), {})
+  look(q, 0, redis.call('ZCARD', q.limits))
+  -- What runs stands by itself: a few among very many, and others wait for it.
+  look(q, redis.call('ZLEXCOUNT', q.limits, '-', '(r'), redis.call('ZLEXCOUNT', q.limits, '[r', '(s'))
+  repair(q, some(q, q.sched, redis.call('ZCARD', q.sched) - held, held), {})
+  repair(q, some(q, q.lease, 0, redis.call('ZCARD', q.lease)), {})
   -- All keys where there are no more, else some from a random one on: most are digits of a hash.
   local found, start = {}, stem_of('h', string.rep(' ', 64))
   start = string.sub(start, 1, 2) .. redis.sha1hex(tostring(q.now))
