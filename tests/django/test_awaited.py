@@ -120,6 +120,18 @@ async def test_who_gives_up_leaves_nothing_running(count: int) -> None:
     assert store.cancelled
 
 
+async def test_nor_who_gives_up_as_the_store_begins() -> None:
+    store = Slow()
+    pushing = push_many(store, MANY)
+    await asyncio.sleep(0)
+    assert not store.begun.is_set()
+    pushing.cancel()
+    await asyncio.wait([pushing])
+    await asyncio.sleep(0)
+    assert pushing.cancelled()
+    assert store.cancelled
+
+
 @pytest.mark.parametrize("count", [1, MANY])
 async def test_an_error_of_the_store_is_the_callers(count: int) -> None:
     store = Slow(error=StoreUnavailable("gone"))

@@ -287,3 +287,20 @@ async def test_writes_that_end_out_of_order_answer_their_own() -> None:
     assert [each.done() for each in callers] == [False] * (HALVED // 2) + [True] * (HALVED // 2)
     gates[0].set()
     assert await asyncio.gather(*callers) == [[2 * number] for number in range(HALVED)]
+
+
+async def test_two_that_land_in_one_turn_are_two_again_and_no_smaller() -> None:
+    log = Log()
+    group = GroupCommit(log, flights=2)
+
+    async def twice(number: int) -> None:
+        await group.commit([number])
+        await group.commit([number])
+
+    callers = [asyncio.create_task(twice(number)) for number in range(2 * HALVED)]
+    await turns()
+    log.let(2)
+    await turns()
+    assert log.groups == 2 * half(2 * HALVED)
+    log.let(2)
+    await asyncio.gather(*callers)

@@ -109,9 +109,6 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
-        # With room in its buffer uvloop's sends only after the callbacks of this turn; so the
-        # server is at work on a request while we are on the answers to others.
-        self._transport.set_write_buffer_limits(high=0)
         self.alive = True
 
     def data_received(self, data: bytes) -> None:
