@@ -186,13 +186,13 @@ async def test_what_may_have_run_out_while_the_loop_was_blocked_is_given_back() 
 async def test_who_waits_for_a_slot_is_wanting_one() -> None:
     slots = Slots(1)
     slots.take()
-    assert not slots.wanted
+    seen = [slots.wanted]
     waiting = asyncio.create_task(slots.wait_free())
     await turns()
-    assert slots.wanted
+    seen.append(slots.wanted)
     slots.give()
     await waiting
-    assert not slots.wanted
+    assert [*seen, slots.wanted] == [False, True, False]
 
 
 async def test_promises_add_up() -> None:

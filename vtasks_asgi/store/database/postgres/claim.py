@@ -6,8 +6,8 @@ from secrets import token_hex
 from vtasks_asgi.core.limits import HELD
 from vtasks_asgi.store.base import Claim, Claimed
 from vtasks_asgi.store.database.limited import limit_of
-from vtasks_asgi.store.database.postgres import limits
-from vtasks_asgi.store.database.postgres.arrays import int8s, texts
+from vtasks_asgi.store.database.postgres import fence, limits
+from vtasks_asgi.store.database.postgres.fence import FENCED
 from vtasks_asgi.store.database.postgres.keys import NOW, Key
 from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row
 from vtasks_asgi.store.database.records import PROMOTE_LIMIT
@@ -94,17 +94,13 @@ RETURNING lost.lease_until, lost.worker, lost.started_at, m.cancelled_at IS NOT 
 # A row that is being settled at this moment is neither extended nor lost, and never waited for.
 _EXTEND = f"""
 WITH {NOW},
-held AS MATERIALIZED (
-    SELECT m.seq, c.n FROM unnest($1::int8[], $2::text[]) WITH ORDINALITY AS c(seq, token, n),
-        vtasks_message AS m
-    WHERE m.seq = c.seq AND m.token = c.token),
+held AS MATERIALIZED (SELECT m.seq, m.token FROM vtasks_message AS m WHERE {FENCED}),
 free AS MATERIALIZED (
-    SELECT m.seq FROM unnest($1::int8[], $2::text[]) AS c(seq, token), vtasks_message AS m
-    WHERE m.seq = c.seq AND m.token = c.token FOR UPDATE OF m SKIP LOCKED),
+    SELECT m.seq FROM vtasks_message AS m WHERE {FENCED} FOR UPDATE SKIP LOCKED),
 extended AS (
     UPDATE vtasks_message AS m SET lease_until = t.now + $3::float8
-    FROM free, t WHERE m.seq = free.seq)
-SELECT n FROM held
+    FROM t WHERE m.seq = ANY (ARRAY(SELECT seq FROM free)))
+SELECT seq, token FROM held
 """
 
 
@@ -184,7 +180,8 @@ def reclaim(
 
 def extend(claims: Sequence[Claim], *, lease: float) -> Plan[list[Claim]]:
     """Push the leases' ends forward; returns the claims whose token no longer holds."""
-    values = (int8s([c.handle for c in claims]), texts(c.token for c in claims), lease)
-    [rows] = yield [Query(_EXTEND, values)]
-    held = {n for (n,) in rows}
-    return [claim for n, claim in enumerate(claims, 1) if n not in held]
+    if not claims:
+        return []
+    answers = yield fence.queries(_EXTEND, claims, lease)
+    held = {row for rows in answers for row in rows}
+    return [claim for claim in claims if (claim.handle, claim.token) not in held]

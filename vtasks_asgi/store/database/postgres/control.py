@@ -7,8 +7,9 @@ from vtasks_asgi.core.outcome import CANCELLED
 from vtasks_asgi.store.base import Claim
 from vtasks_asgi.store.control import Cancel, Cancellation, Paused
 from vtasks_asgi.store.database import pauses
-from vtasks_asgi.store.database.postgres import dead
-from vtasks_asgi.store.database.postgres.arrays import int8s, texts
+from vtasks_asgi.store.database.postgres import dead, fence
+from vtasks_asgi.store.database.postgres.arrays import texts
+from vtasks_asgi.store.database.postgres.fence import FENCED
 from vtasks_asgi.store.database.postgres.inspect import possible
 from vtasks_asgi.store.database.postgres.keys import NOW
 from vtasks_asgi.store.database.postgres.plan import Plan, Query
@@ -34,13 +35,11 @@ WHERE m.uid = ANY ($1) AND m.cancelled_at IS NULL
 """
 
 _BURY = dead.burial(
-    CANCELLED, "unnest($1::text[]) WITH ORDINALITY AS s(uid, n) WHERE m.uid = s.uid"
+    CANCELLED, "USING unnest($1::text[]) WITH ORDINALITY AS s(uid, n) WHERE m.uid = s.uid"
 )
 
-_MARKED = """
-SELECT c.n FROM unnest($1::int8[], $2::text[]) WITH ORDINALITY AS c(seq, token, n),
-    vtasks_message AS m
-WHERE m.seq = c.seq AND m.token = c.token AND m.cancelled_at IS NOT NULL
+_MARKED = f"""
+SELECT m.seq, m.token FROM vtasks_message AS m WHERE {FENCED} AND m.cancelled_at IS NOT NULL
 """
 
 _PAUSE = """
@@ -83,10 +82,11 @@ def cancel(ids: Sequence[str], cap: int) -> Plan[Cancellation]:
 
 def cancelled(claims: Sequence[Claim]) -> Plan[list[Claim]]:
     """Those that still hold and are marked."""
-    values = int8s([claim.handle for claim in claims]), texts(claim.token for claim in claims)
-    [rows] = yield [Query(_MARKED, values)]
-    marked = {n for (n,) in rows}
-    return [claim for n, claim in enumerate(claims, 1) if n in marked]
+    if not claims:
+        return []
+    answers = yield fence.queries(_MARKED, claims)
+    marked = {row for rows in answers for row in rows}
+    return [claim for claim in claims if (claim.handle, claim.token) in marked]
 
 
 def pause(kind: int, name: str, until: float | None) -> Plan[None]:

@@ -16,18 +16,18 @@ RETURNING queue
 """
 
 
-def burial(reason: str, which: str) -> str:
+def burial(reason: str, which: str, *, number: str = "s.n") -> str:
     """The text of a statement that gives up on messages as they are, and forgets their keys.
 
-    ``which`` names them: a source of rows ``s`` with their number ``n``, and a condition on ``m``.
-    It answers with the numbers of those it has buried, in whose order they lie.
+    ``which`` names them, by a condition on ``m``, and ``number`` numbers them. It answers with the
+    numbers of those it has buried, in whose order they lie.
     """
     return f"""
     WITH {NOW},
     gone AS (
-        DELETE FROM vtasks_message AS m USING {which}
-        RETURNING s.n, m.uid, m.queue, m.priority, m.attempt, m.crashes, m.body, m.history,
-            m.unique_key, m.note, {COLUMNS}),
+        DELETE FROM vtasks_message AS m {which}
+        RETURNING {number} AS n, m.uid, m.queue, m.priority, m.attempt, m.crashes, m.body,
+            m.history, m.unique_key, m.note, {COLUMNS}),
     buried AS (
         INSERT INTO vtasks_deadletter (uid, queue, priority, attempt, crashes, body, history,
             reason, finished_at, unique_key, note, limit_key, limit_count, limit_interval)

@@ -6,8 +6,9 @@ from typing import Any
 
 from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Settled, Settlement, limited
-from vtasks_asgi.store.database.postgres import dead, keys, limits
+from vtasks_asgi.store.database.postgres import dead, fence, keys, limits
 from vtasks_asgi.store.database.postgres.arrays import byteas, float8s, int8s, texts
+from vtasks_asgi.store.database.postgres.fence import FENCED, NUMBER, rounds
 from vtasks_asgi.store.database.postgres.keys import NOW
 from vtasks_asgi.store.database.postgres.plan import Plan, Query
 from vtasks_asgi.store.database.postgres.push import ring
@@ -17,78 +18,64 @@ from vtasks_asgi.store.database.postgres.push import ring
 _FINISH = f"""
 WITH {NOW},
 gone AS (
-    DELETE FROM vtasks_message AS m
-    USING unnest($1::int8[], $2::text[]) WITH ORDINALITY AS s(seq, token, n)
-    WHERE m.seq = s.seq AND m.token = s.token
-    RETURNING s.n, m.uid, m.queue, m.unique_key)
+    DELETE FROM vtasks_message AS m WHERE {FENCED}
+    RETURNING {NUMBER} AS n, m.uid, m.queue, m.unique_key)
 SELECT n FROM gone
 """
 
 _KEEP = f"""
 WITH {NOW},
 gone AS (
-    DELETE FROM vtasks_message AS m
-    USING unnest($1::int8[], $2::text[], $3::bytea[], $4::bytea[], $5::float8[])
-        WITH ORDINALITY AS s(seq, token, value, history, ttl, n)
-    WHERE m.seq = s.seq AND m.token = s.token
-    RETURNING s.n, m.uid, m.queue, m.priority, m.body, m.unique_key, s.value, s.history, s.ttl,
-        NULL::bytea AS note),
+    DELETE FROM vtasks_message AS m WHERE {FENCED}
+    RETURNING {NUMBER} AS n, m.uid, m.queue, m.priority, m.body, m.unique_key),
 kept AS (
     INSERT INTO vtasks_result
         (uid, queue, priority, body, value, history, finished_at, expires_at, note)
-    SELECT uid, queue, priority, body, value, history, t.now, t.now + ttl, note
-    FROM gone, t ORDER BY n
+    SELECT uid, queue, priority, body, ($3::bytea[])[n], ($4::bytea[])[n], t.now,
+        t.now + ($5::float8[])[n], NULL::bytea
+    FROM gone, t ORDER BY ($6::int8[])[n]
     ON CONFLICT (uid) DO UPDATE SET value = excluded.value, history = excluded.history,
         finished_at = excluded.finished_at, expires_at = excluded.expires_at, note = excluded.note)
 SELECT n FROM gone
 """
 
 # The form for messages with notes, which few have.
-_KEEP_NOTED = (
-    _KEEP.replace("$5::float8[])", "$5::float8[], $6::bytea[])")
-    .replace("ttl, n)", "ttl, note, n)")
-    .replace("NULL::bytea AS note", "s.note")
-)
+_KEEP_NOTED = _KEEP.replace("$6", "$7").replace("NULL::bytea", "($6::bytea[])[n]")
 
 _BURY = f"""
 WITH {NOW},
 gone AS (
-    DELETE FROM vtasks_message AS m
-    USING unnest($1::int8[], $2::text[], $3::bytea[], $4::text[], $5::bytea[])
-        WITH ORDINALITY AS s(seq, token, note, reason, history, n)
-    WHERE m.seq = s.seq AND m.token = s.token
-    RETURNING s.n, m.uid, m.queue, m.priority, m.attempt, m.crashes, m.body, m.unique_key,
-        s.note, s.reason, s.history, {limits.COLUMNS}),
+    DELETE FROM vtasks_message AS m WHERE {FENCED}
+    RETURNING {NUMBER} AS n, m.uid, m.queue, m.priority, m.attempt, m.crashes, m.body,
+        m.unique_key, {limits.COLUMNS}),
 buried AS (
     INSERT INTO vtasks_deadletter (uid, queue, priority, attempt, crashes, body, history, reason,
         finished_at, unique_key, note, limit_key, limit_count, limit_interval)
-    SELECT uid, queue, priority, attempt, crashes, body, history, left(reason, 200), t.now,
-        unique_key, note, limit_key, limit_count, limit_interval
-    FROM gone, t ORDER BY n
+    SELECT uid, queue, priority, attempt, crashes, body, ($5::bytea[])[n],
+        left(($4::text[])[n], 200), t.now, unique_key, ($3::bytea[])[n],
+        limit_key, limit_count, limit_interval
+    FROM gone, t ORDER BY ($6::int8[])[n]
     ON CONFLICT (uid) DO UPDATE SET history = excluded.history, reason = excluded.reason,
         finished_at = excluded.finished_at, note = excluded.note)
 SELECT n FROM gone
 """
 
-_LET_GO = """
-token = NULL, worker = NULL, started_at = NULL, lease_until = NULL, run_at = t.now + s.delay,
-    note = s.note, state = CASE WHEN s.delay > 0 THEN 1 ELSE 0 END
+_LET_GO = f"""
+token = NULL, worker = NULL, started_at = NULL, lease_until = NULL,
+    note = ($3::bytea[])[{NUMBER}], run_at = t.now + ($4::float8[])[{NUMBER}],
+    state = CASE WHEN ($4::float8[])[{NUMBER}] > 0 THEN 1 ELSE 0 END
 """
 
 _RETRY = f"""
 WITH {NOW}
-UPDATE vtasks_message AS m SET {_LET_GO}, history = s.history
-FROM unnest($1::int8[], $2::text[], $3::bytea[], $4::float8[], $5::bytea[])
-    WITH ORDINALITY AS s(seq, token, note, delay, history, n), t
-WHERE m.seq = s.seq AND m.token = s.token RETURNING s.n
+UPDATE vtasks_message AS m SET {_LET_GO}, history = ($5::bytea[])[{NUMBER}]
+FROM t WHERE {FENCED} RETURNING {NUMBER}
 """
 
 _RELEASE = f"""
 WITH {NOW}
-UPDATE vtasks_message AS m SET {_LET_GO}, attempt = m.attempt - s.counted
-FROM unnest($1::int8[], $2::text[], $3::bytea[], $4::float8[], $5::int8[])
-    WITH ORDINALITY AS s(seq, token, note, delay, counted, n), t
-WHERE m.seq = s.seq AND m.token = s.token RETURNING s.n
+UPDATE vtasks_message AS m SET {_LET_GO}, attempt = m.attempt - ($5::int8[])[{NUMBER}]
+FROM t WHERE {FENCED} RETURNING {NUMBER}
 """
 
 _SAVE = """
@@ -98,10 +85,8 @@ UPDATE vtasks_message SET note = $1::bytea WHERE seq = $2::int8 AND token = $3 R
 # Of those that have just been put back: whoever cancels one has to wait for its row meanwhile.
 _CANCELLED = dead.burial(
     CANCELLED,
-    """
-    unnest($1::int8[]) WITH ORDINALITY AS s(seq, n)
-    WHERE m.seq = s.seq AND m.state <> 2 AND m.cancelled_at IS NOT NULL
-    """,
+    "WHERE m.seq = ANY ($1::int8[]) AND m.state <> 2 AND m.cancelled_at IS NOT NULL",
+    number=NUMBER,
 )
 
 
@@ -122,14 +107,16 @@ def settle(settlements: Sequence[Settlement], cap: int, words: Sequence[str]) ->
     groups = _by_kind(settlements, settled.lost)
     if not groups:
         return settled
-    step = [_QUERIES[kind](group) for kind, group in groups.items()]
-    put_back = [*groups.get("retry", ()), *groups.get("release", ())]
+    step = [_query(kind, group, places) for kind, group, places in groups]
+    put_back = sorted(
+        (s for kind, group, _ in groups if kind in _PUT_BACK for s in group), key=_handle
+    )
     if put_back:
-        step.append(Query(_CANCELLED, (_fence(put_back)[0],)))
-    if buried := {s.claim.queue for s in groups.get("bury", ())}:
+        step.append(Query(_CANCELLED, (int8s([s.claim.handle for s in put_back]),)))
+    if buried := {s.claim.queue for kind, group, _ in groups if kind == "bury" for s in group}:
         step.append(dead.evict(buried, cap))
     answers = yield [*step, *ring(words)]
-    for group, found in zip(groups.values(), answers, strict=False):
+    for (_, group, _), found in zip(groups, answers, strict=False):
         if len(found) < len(group):
             held = {n for (n,) in found}
             settled.lost += [s.claim for n, s in enumerate(group, 1) if n not in held]
@@ -144,8 +131,13 @@ def settle(settlements: Sequence[Settlement], cap: int, words: Sequence[str]) ->
     return settled
 
 
-def _by_kind(settlements: Sequence[Settlement], lost: list[Claim]) -> dict[str, list[Settlement]]:
-    """What to do with each; the second settlement of a claim within one call is lost at once."""
+def _by_kind(
+    settlements: Sequence[Settlement], lost: list[Claim]
+) -> list[tuple[str, list[Settlement], list[int]]]:
+    """What to do with which, by ascending handles, and the place each of them had.
+
+    The second settlement of a claim within one call is lost at once.
+    """
     groups: dict[str, list[Settlement]] = {}
     seen: set[tuple[Any, str]] = set()
     for settlement in settlements:
@@ -160,7 +152,23 @@ def _by_kind(settlements: Sequence[Settlement], lost: list[Claim]) -> dict[str, 
         else:
             kind = _KINDS[type(outcome)]
         groups.setdefault(kind, []).append(settlement)
-    return groups
+    return [
+        (kind, [group[place] for place in places], places)
+        for kind, group in groups.items()
+        for places in rounds([settlement.claim.handle for settlement in group])
+    ]
+
+
+def _query(kind: str, group: list[Settlement], places: list[int]) -> Query:
+    query = _QUERIES[kind](group)
+    if kind in _KEPT:  # what stays on record lies in the order of the settlements
+        query.values = (*query.values, int8s(places))
+    return query
+
+
+def _handle(settlement: Settlement) -> int:
+    handle: int = settlement.claim.handle
+    return handle
 
 
 def _ending(text: str, group: Sequence[Settlement]) -> str:
@@ -171,8 +179,7 @@ def _ending(text: str, group: Sequence[Settlement]) -> str:
 
 
 def _fence(group: Sequence[Settlement]) -> tuple[Any, Any]:
-    claims = [settlement.claim for settlement in group]
-    return int8s([claim.handle for claim in claims]), texts([claim.token for claim in claims])
+    return fence.values([settlement.claim for settlement in group])
 
 
 def _notes(group: Sequence[Settlement]) -> Any:
@@ -216,6 +223,8 @@ def _release(group: Sequence[Settlement]) -> Query:
     return Query(_RELEASE, (*_fence(group), _notes(group), delays, counted))
 
 
+_KEPT = ("keep", "bury")
+_PUT_BACK = ("retry", "release")
 _KINDS = {Retry: "retry", Release: "release", Dead: "bury"}
 _QUERIES = {
     "finish": _finish,
