@@ -8,8 +8,8 @@ import pytest
 
 from tests.database import added_database
 from tests.services.postgres import Postgres
-from tests.store.helpers import DONE, LEASE, QUEUE, push, take
-from vtasks_asgi.core.outcome import Dead
+from tests.store.helpers import LEASE, QUEUE, push, take
+from vtasks_asgi.core.outcome import Dead, Done
 from vtasks_asgi.store.base import Settlement, State
 from vtasks_asgi.store.database.postgres import claim, control, fence, settle
 from vtasks_asgi.store.database.postgres.plan import TUNE
@@ -104,7 +104,9 @@ async def test_a_message_claimed_twice_is_settled_by_its_last_claim(url: str) ->
             ours = await store.reclaim(QUEUE, 3, worker="other", lease=LEASE)
             assert store.extend([*lost, *ours], lease=LEASE) == lost
             both = [*lost, *ours] if lost_first else [*reversed(ours), *lost]
-            settled = await store.settle([Settlement(each, DONE) for each in both])
+            settled = await store.settle(
+                [Settlement(each, Done(b"[]", None, 60.0)) for each in both]
+            )
             assert sorted(each.token for each in settled.lost) == [each.token for each in lost]
             records = await store.lookup(sent)
             assert {record.state for record in records.values()} == {State.DONE}
