@@ -17,7 +17,7 @@ from benchmarks.catalogue import (
 from benchmarks.measures import batch, bloat, claims, enqueue, latency, process
 from benchmarks.scenario import Scenario, Sizes, Target, counts
 
-CONCURRENCY = 100
+CONCURRENCY = 200
 #: Threads of those that have threads: what they were fastest with. One has none.
 THREADS = {"ox": 20, "dj_queue": 10, "tasks_db": 1}
 KEPT, BARE = needing("vtasks_asgi.store.database.postgres", OURS, OURS_BARE)
