@@ -49,6 +49,9 @@ class Message:
     ``debounce`` makes a message with a key wait so many seconds from its push, and absorb later
     ones of that key meanwhile; ``debounce_max`` bounds the wait, counted from the first push. Such
     a message has neither ``run_at`` nor ``keep_unique``.
+
+    ``line`` is the line it waits in, see ``core.line``: lines of a queue take turns. Those without
+    one have a line together.
     """
 
     id: str
@@ -60,6 +63,7 @@ class Message:
     keep_unique: float | None = None
     debounce: float | None = None
     debounce_max: float | None = None
+    line: int | None = None
 
     def due(self, now: float) -> float | None:
         """The earliest start of one pushed now, in seconds since the epoch; None for at once."""

@@ -25,6 +25,7 @@ from vtasks_asgi.store.base import (
 )
 from vtasks_asgi.store.memory_control import MemoryControl
 from vtasks_asgi.store.memory_inspect import Entry, Lock, in_force
+from vtasks_asgi.store.memory_turns import Turns
 
 
 class MemoryStore(MemoryControl):
@@ -34,12 +35,13 @@ class MemoryStore(MemoryControl):
         super().__init__(clock or SystemClock(), dead_letter_cap)
         self._ticks: dict[str, float] = {}
         self._heard: dict[str, int] = {}
+        self._turns = Turns()
         self._waiters: dict[asyncio.Event, tuple[frozenset[str], Callable[[], object]]] = {}
 
     def twin(self) -> "MemoryStore":
         """Another store on the same memory, as another process would have it; not yet open."""
         twin = copy.copy(self)
-        twin._opened, twin._heard = False, {}
+        twin._opened, twin._heard, twin._turns = False, {}, Turns()
         return twin
 
     async def open(self) -> None:
@@ -96,7 +98,9 @@ class MemoryStore(MemoryControl):
             run_at,
         )
         seq = next(self._seqs)
-        self._entries[message.id] = Entry(record, seq, since=now, unique=message.unique)
+        self._entries[message.id] = Entry(
+            record, seq, since=now, unique=message.unique, line=message.line
+        )
         self._ring(message.queue)
         return Receipt(message.id)
 
@@ -123,9 +127,9 @@ class MemoryStore(MemoryControl):
             due = [entry.record.run_at or 0.0 for entry in self._of(queue, State.DELAYED)]
             pause = in_force(self._paused.queues, now)
             due += [until for name, until in pause.items() if name == queue and until is not None]
-            ready = [] if queue in pause else sorted(self._of(queue, State.READY), key=_by_priority)
+            ready = [] if queue in pause else self._of(queue, State.READY)
             claims = []
-            for entry in ready[: max(0, limit)]:
+            for entry in self._turns.take(queue, ready, max(0, limit)):
                 entry.record.attempt += 1
                 claims.append(hand_out(entry, worker, now, lease))
             return Claimed(claims, min(due) - now if due else None)
@@ -228,10 +232,6 @@ class MemoryStore(MemoryControl):
         else:
             self._let_key_go(entry, now)
             del self._entries[record.id]
-
-
-def _by_priority(entry: Entry) -> tuple[int, int]:
-    return -entry.record.priority, entry.seq
 
 
 def hand_out(entry: Entry, worker: str, now: float, lease: float) -> Claim:

@@ -19,7 +19,7 @@ class Entry:
 
     ``seq`` orders pushes, and for finished messages their ends. ``since`` is the time of the push,
     or of the end. ``lease_until`` counts while there is a ``token``. ``unique`` is its key.
-    ``cancelled`` is a mark on one that runs.
+    ``cancelled`` is a mark on one that runs. ``line`` is the line it waits in.
     """
 
     record: Record
@@ -30,6 +30,7 @@ class Entry:
     expires_at: float | None = None
     unique: str | None = None
     cancelled: bool = False
+    line: int | None = None
 
 
 @dataclass(slots=True)
@@ -112,7 +113,8 @@ class MemoryInspector:
                 if self._take_key(old.queue, key, id, until=now, now=now):
                     continue
                 record = Record(id, old.queue, State.READY, old.body, old.priority, note=old.note)
-                self._entries[id] = Entry(record, next(self._seqs), since=now, unique=key)
+                seq, line = next(self._seqs), entry.line
+                self._entries[id] = Entry(record, seq, since=now, unique=key, line=line)
                 self._ring(old.queue)
                 requeued += 1
         return requeued
