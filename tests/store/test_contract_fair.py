@@ -69,9 +69,7 @@ async def test_a_flood_does_not_keep_another_key_waiting(store: FullStore, limit
 
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 100])
-async def test_keys_take_turns_and_each_is_first_in_first_out(
-    store: FullStore, limit: int
-) -> None:
+async def test_keys_take_turns_and_each_is_first_in_first_out(store: FullStore, limit: int) -> None:
     lines = [line_of(f"key {number}") for number in range(5)]
     pushed = [await push_to(store, line, 10 + 5 * n) for n, line in enumerate(lines)]
     claims = await take_by(store, limit)
@@ -82,7 +80,7 @@ async def test_keys_take_turns_and_each_is_first_in_first_out(
     for start, end in pairwise(i for i, number in enumerate(order) if number == 4):
         between = Counter(order[start + 1 : end])
         assert set(between.values()) <= {1}, "between two turns of a key each other has one"
-    assert Counter(order[:50]) == {number: 10 for number in range(5)}
+    assert Counter(order[:50]) == dict.fromkeys(range(5), 10)
 
 
 async def test_those_without_a_key_are_one_more(store: FullStore) -> None:
@@ -233,7 +231,9 @@ async def test_a_line_can_be_cancelled_and_purged(store: FullStore) -> None:
     assert await store.lookup(rest) == {}
 
 
-async def test_a_purge_of_the_old_leaves_the_rest_of_a_line(engine: Engine, store: FullStore) -> None:
+async def test_a_purge_of_the_old_leaves_the_rest_of_a_line(
+    engine: Engine, store: FullStore
+) -> None:
     await push_to(store, FLOOD, 3)
     await engine.advance(10)
     before = await now(store) - 5

@@ -223,10 +223,10 @@ class Store(Protocol):
         """Take up to ``limit`` due messages: by priority, highest first, then oldest first.
 
         The oldest is the first pushed, however often it was delayed or tried since. Within one
-        priority lines take turns, those without a line having one together: from turn to turn of a
-        line whoever claims takes at most one of each other, and of a line its oldest. Messages whose
-        time has come are promoted within the same step. Each one taken has its attempt counted and
-        a new token, and is held for ``lease`` seconds.
+        priority lines take turns, and those without a line have one together: between two turns of
+        a line with messages each other line has at most one in the claims of one store. Messages
+        whose time has come are promoted within the same step. Each one taken has its attempt
+        counted and a new token, and is held for ``lease`` seconds.
         """
         ...
 

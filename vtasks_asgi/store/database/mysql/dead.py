@@ -7,8 +7,9 @@ from vtasks_asgi.store.database.mysql.step import Step, lists
 
 _BURY = """
 INSERT INTO vtasks_deadletter
-    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note)
-SELECT uid, queue, priority, attempt, crashes, body, history, %s, %s, unique_key, note
+    (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note,
+    line)
+SELECT uid, queue, priority, attempt, crashes, body, history, %s, %s, unique_key, note, line
 FROM vtasks_message WHERE seq IN %s
 """
 

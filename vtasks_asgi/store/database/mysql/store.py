@@ -35,6 +35,7 @@ from vtasks_asgi.store.database.mysql.watcher import Watcher
 from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
 from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
+from vtasks_asgi.store.database.turns import Turns
 from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
@@ -78,6 +79,7 @@ class MySQLStore:
         self._cap = dead_letter_cap
         self._doorbell = Doorbell()
         self._heard: dict[str, int] = {}
+        self._turns = Turns()
         self._paces: defaultdict[str, Paces] = defaultdict(Paces)
         self._crew: Crew | None = None
         self._pushes = GroupCommit(self._push_group)
@@ -144,6 +146,7 @@ class MySQLStore:
                 worker=worker,
                 lease=lease,
                 paces=self._paces[queue],
+                turns=self._turns,
             )
         )
 

@@ -9,7 +9,7 @@ from vtasks_asgi.store.database.postgres.keys import NOW
 from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row
 from vtasks_asgi.store.database.records import PROMOTE_LIMIT
 
-_COLUMNS = (
+COLUMNS = (
     "m.seq, m.uid, m.body, m.priority, m.attempt, m.crashes, m.history, m.run_at, m.unique_key,"
     " m.note"
 )
@@ -21,7 +21,8 @@ pause AS MATERIALIZED (
 """
 
 #: Promotes what is due, takes the best, and says when more is due: one statement, so one snapshot.
-#: A pause is looked up once, and keeps the message table from being read for what is ready.
+#: A pause is looked up once, and keeps the message table from being read for what is ready. So
+#: does a message in a line, which is left to ``lines.claim``: it tells that there is one.
 #: What is locked is skipped, and what another worker has changed meanwhile is looked at again
 #: (EvalPlanQual), so nothing is handed out twice. The arrays make sure that the rows are found by
 #: primary key whatever the planner thinks their number is.
@@ -29,33 +30,39 @@ CLAIM = f"""
 WITH {NOW},
 {_PAUSE},
 due AS MATERIALIZED (
-    SELECT seq, priority FROM vtasks_message
+    SELECT seq, priority, line FROM vtasks_message
     WHERE queue = $1 AND state = 1 AND run_at <= (SELECT now FROM t)
     ORDER BY run_at LIMIT {PROMOTE_LIMIT} FOR UPDATE SKIP LOCKED),
+lined AS MATERIALIZED (
+    SELECT WHERE EXISTS (SELECT 1 FROM vtasks_message WHERE queue = $1 AND state = 3)
+        OR EXISTS (SELECT 1 FROM due WHERE line IS NOT NULL)),
 ready AS MATERIALIZED (
     SELECT seq, priority FROM vtasks_message
-    WHERE queue = $1 AND state = 0 AND NOT EXISTS (SELECT 1 FROM pause)
+    WHERE queue = $1 AND state = 0
+      AND NOT EXISTS (SELECT 1 FROM pause) AND NOT EXISTS (SELECT 1 FROM lined)
     ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED),
 best AS MATERIALIZED (
-    SELECT seq FROM (SELECT * FROM due UNION ALL SELECT * FROM ready) AS either
-    WHERE NOT EXISTS (SELECT 1 FROM pause) ORDER BY priority DESC, seq LIMIT $2),
+    SELECT seq FROM (SELECT seq, priority FROM due UNION ALL SELECT * FROM ready) AS either
+    WHERE NOT EXISTS (SELECT 1 FROM pause) AND NOT EXISTS (SELECT 1 FROM lined)
+    ORDER BY priority DESC, seq LIMIT $2),
 promoted AS (
-    UPDATE vtasks_message SET state = 0
+    UPDATE vtasks_message SET state = CASE WHEN line IS NULL THEN 0 ELSE 3 END
     WHERE seq = ANY (ARRAY(SELECT seq FROM due EXCEPT SELECT seq FROM best))),
 taken AS (
     UPDATE vtasks_message AS m SET state = 2, attempt = m.attempt + 1, token = $3, worker = $4,
         started_at = t.now, lease_until = t.now + $5::float8
     FROM t WHERE m.seq = ANY (ARRAY(SELECT seq FROM best))
-    RETURNING {_COLUMNS}),
+    RETURNING {COLUMNS}),
 later AS (
     SELECT CASE WHEN (SELECT count(*) FROM due) = {PROMOTE_LIMIT} THEN 0 ELSE least((
         SELECT run_at FROM vtasks_message
         WHERE queue = $1 AND state = 1 AND run_at > (SELECT now FROM t)
-        ORDER BY run_at LIMIT 1), (SELECT until FROM pause)) - (SELECT now FROM t) END AS next_due)
-SELECT later.next_due, taken.* FROM later LEFT JOIN taken ON true
+        ORDER BY run_at LIMIT 1), (SELECT until FROM pause)) - (SELECT now FROM t) END AS next_due,
+        EXISTS (SELECT 1 FROM lined) AND NOT EXISTS (SELECT 1 FROM pause) AS lined)
+SELECT later.next_due, later.lined, taken.* FROM later LEFT JOIN taken ON true
 """
 
-_BY_AGE = "FROM vtasks_message WHERE queue = $1 AND seq >= $2 AND state = 0"
+_BY_AGE = "FROM vtasks_message WHERE queue = $1 AND seq >= $2 AND state IN (0, 3)"
 
 _FIRST = f"SELECT seq {_BY_AGE} ORDER BY seq LIMIT 1"
 
@@ -68,7 +75,7 @@ ready AS MATERIALIZED (
 UPDATE vtasks_message AS m SET state = 2, attempt = m.attempt + 1, token = $4, worker = $5,
     started_at = t.now, lease_until = t.now + $6::float8
 FROM t WHERE m.seq = ANY (ARRAY(SELECT seq FROM ready))
-RETURNING {_COLUMNS}
+RETURNING {COLUMNS}
 """
 
 _RECLAIM = f"""
@@ -80,7 +87,7 @@ lost AS MATERIALIZED (
 UPDATE vtasks_message AS m SET crashes = m.crashes + 1, token = $3, worker = $4,
     started_at = t.now, lease_until = t.now + $5::float8
 FROM lost, t WHERE m.seq = lost.seq
-RETURNING lost.lease_until, lost.worker, lost.started_at, m.cancelled_at IS NOT NULL, {_COLUMNS}
+RETURNING lost.lease_until, lost.worker, lost.started_at, m.cancelled_at IS NOT NULL, {COLUMNS}
 """
 
 # A row that is being settled at this moment is neither extended nor lost, and never waited for.
@@ -100,16 +107,16 @@ SELECT n FROM held
 """
 
 
-def claim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[Claimed]:
-    """Promote what is due, then take the best ``limit`` messages."""
+def claim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[tuple[Claimed, bool]]:
+    """Promote what is due, then take the best ``limit`` messages; or none where one has a line."""
     token = token_hex(8)
     query = Query(CLAIM, (queue, max(limit, 0), token, worker, lease))
     [rows] = yield [query]
-    next_due = rows[0][0]
-    if rows[0][1] is None:
-        return Claimed([], next_due)
+    next_due, lined = rows[0][:2]
+    if rows[0][2] is None:
+        return Claimed([], next_due), lined
     rows.sort(key=_by_priority)  # RETURNING promises no order
-    return Claimed([_claim(queue, token, row[1:]) for row in rows], next_due)
+    return Claimed([claim_of(queue, token, row[2:]) for row in rows], next_due), lined
 
 
 def first(queue: str, since: int) -> Plan[int]:
@@ -124,14 +131,15 @@ def claim_later(
     """Take up to ``limit`` ready messages from this one on, oldest first."""
     token = token_hex(8)
     [rows] = yield [Query(_LATER, (queue, since, max(limit, 0), token, worker, lease))]
-    return [_claim(queue, token, row) for row in sorted(rows, key=lambda row: row[0])]
+    return [claim_of(queue, token, row) for row in sorted(rows, key=lambda row: row[0])]
 
 
 def _by_priority(row: Row) -> tuple[int, int]:
-    return -row[4], row[1]
+    return -row[5], row[2]
 
 
-def _claim(queue: str, token: str, row: Row) -> Claim:
+def claim_of(queue: str, token: str, row: Row) -> Claim:
+    """From a row of ``COLUMNS``."""
     seq, uid, body, priority, attempt, crashes, history, run_at, key, note = row
     return Claim(
         *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
@@ -147,7 +155,7 @@ def reclaim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[list[C
     rows.sort(key=lambda row: (row[0], row[4]))
     claims = []
     for _, lost_worker, lost_at, cancelled, *columns in rows:
-        claim = _claim(queue, token, tuple(columns))
+        claim = claim_of(queue, token, tuple(columns))
         claim.lost_worker, claim.lost_at, claim.cancelled = lost_worker, lost_at, cancelled
         claims.append(claim)
     return claims

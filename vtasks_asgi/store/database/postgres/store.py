@@ -30,12 +30,13 @@ from vtasks_asgi.store.base import (
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
-from vtasks_asgi.store.database.postgres import claim, control, inspect, push, settle
+from vtasks_asgi.store.database.postgres import claim, control, inspect, lines, push, settle
 from vtasks_asgi.store.database.postgres.bell import Listener, Ringer
 from vtasks_asgi.store.database.postgres.connections import mapped_errors
 from vtasks_asgi.store.database.postgres.plan import Plan
 from vtasks_asgi.store.database.postgres.pool import POOL_SIZE
 from vtasks_asgi.store.database.postgres.runner import Runner
+from vtasks_asgi.store.database.turns import Turns
 from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
@@ -59,6 +60,7 @@ class PostgresStore:
         self._ringer = Ringer()
         self._listener: Listener | None = None
         self._heard: dict[str, int] = {}
+        self._turns = Turns()
         self._paces: defaultdict[str, Paces] = defaultdict(Paces)
         # Apart, for a unique key may have to wait for the end of somebody's transaction.
         self._pushes = GroupCommit(self._push_group)
@@ -148,9 +150,14 @@ class PostgresStore:
         self._heard[queue] = self._doorbell.listen(queue)
         paces = self._paces[queue]
         if paces.ready.begin():
-            claimed = await self._runner.run(
+            claimed, lined = await self._runner.run(
                 lambda: claim.claim(queue, limit, worker=worker, lease=lease)
             )
+            if lined:
+                hold = partial(lines.claim, worker=worker, lease=lease, turns=self._turns)
+                claimed.claims = await self._runner.run(
+                    lambda: hold(queue, limit), transaction=True
+                )
             if paces.ready.end():
                 first = await self._runner.run(lambda: claim.first(queue, paces.first))
                 paces.first = min(first, *(each.handle for each in claimed.claims), first)
