@@ -49,7 +49,8 @@ def parcel(message: Message) -> Parcel:
     """
     id, body = layout.raw(message.id), message.body
     pair = b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(id), id, len(body), body)
-    if not message.priority and message.run_at is None and message.unique is None:
+    plain = message.unique is None and message.line is None
+    if plain and not message.priority and message.run_at is None:
         return message.id, pair, None
     special = (
         b"%d" % message.priority,
@@ -58,6 +59,7 @@ def parcel(message: Message) -> Parcel:
         _or_nothing(message.keep_unique),
         _or_nothing(message.debounce),
         _or_nothing(message.debounce_max),
+        b"" if message.line is None else b"%d" % message.line,
     )
     return message.id, pair, b"".join(map(bulk, special))
 
@@ -102,7 +104,7 @@ def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"") -> Request:
             specials += 1
             parts.append(bulk(b"%d" % index))
             parts.append(special)
-    size = 3 + len(PUSH.keys) + 2 * count + 7 * specials
+    size = 3 + len(PUSH.keys) + 2 * count + 8 * specials
     return call(PUSH, keys.slot, size, b"".join(parts))
 
 

@@ -36,7 +36,7 @@ def intent(at: float, message: Message) -> bytes:
     """
     parcels([message])
     row = (message.id, message.queue, message.priority, message.run_at, message.unique)
-    kept = (message.keep_unique, message.debounce, message.debounce_max)
+    kept = (message.keep_unique, message.debounce, message.debounce_max, message.line)
     head = orjson.dumps([*row, *kept])
     return _HEAD.pack(at, len(head)) + head + message.body
 

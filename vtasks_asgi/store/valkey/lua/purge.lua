@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Deletes messages of one state, a chunk at a time.
--- KEYS: ready sched dead done t m f h n
+-- KEYS: ready sched dead done t m f h n l line
 -- ARGV: which of the keys (1 to 4), 'before' in epoch seconds or '', how many to look at, after
 --   which rank
 -- Returns: how many were deleted, and the rank to go on from, -1 at the end
@@ -25,6 +25,14 @@ if before then
 end
 if #doomed > 0 then
   redis.call('ZREM', SET, unpack(doomed))
+  if redis.call('EXISTS', KEYS[10]) == 1 then
+    local members = {}
+    for i, entry in ipairs(redis.call('HMGET', KEYS[10], unpack(doomed))) do
+      if entry then members[#members + 1] = entry .. doomed[i] end
+    end
+    if #members > 0 then redis.call('ZREM', KEYS[11], unpack(members)) end
+    redis.call('HDEL', KEYS[10], unpack(doomed))
+  end
   for _, key in ipairs({T, M, F, H, KEYS[9]}) do redis.call('HDEL', key, unpack(doomed)) end
 end
 return {#doomed, rank + #ids - #doomed}

@@ -1,16 +1,18 @@
 #!lua
 -- Stores messages, each with a different id. Refused when the server is out of memory.
--- KEYS: t ready seq sched m u dead done cron idle own
+-- KEYS: t ready seq sched m u dead done cron idle own l line
 -- ARGV: tick: '' or '<at> <schedule>'; n; n times id, body; and for each message that is not plain:
 --   its index (from 1, ascending), priority, and each of these or '': run_at, unique key, seconds to
---   keep it, seconds to debounce, seconds to do so at the longest
+--   keep it, seconds to debounce, seconds to do so at the longest, its line
 -- Returns: for each message that was not stored its index, the holder of its key ('' when the id is
 --   known), and 1 when the holder took its body, else 0; or 'late' when the tick, or a later one,
 --   was recorded before: then nothing is stored
 -- Invariant: an id in t is in exactly one of ready, sched, lease, dead and done.
 -- INCLUDE: lib_unique
+-- INCLUDE: lib_line
 local T, READY, SEQ, SCHED, M, U = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local DEAD, DONE, CRON, IDLE, OWN = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local L, LINE = KEYS[12], KEYS[13]
 
 local schedule, at
 if ARGV[1] ~= '' then
@@ -30,6 +32,7 @@ local known = redis.call('HMGET', T, unpack(ids))
 local seq = redis.call('INCRBY', SEQ, n) - n
 
 local bodies, ready, sched, metas, refused, taken, wake = {}, {}, {}, {}, {}, {}, false
+local entries, members = {}, {}
 local count, plain = 0, 0 -- of what is in bodies and in ready: to count a table takes time
 
 local function put(list, first, second)
@@ -42,10 +45,13 @@ end
 local function flush()
   if count == 0 then return end
   if #metas > 0 then redis.call('HSET', M, unpack(metas)) end
+  if #entries > 0 then redis.call('HSET', L, unpack(entries)) end
+  if #members > 0 then redis.call('ZADD', LINE, unpack(members)) end
   if #sched > 0 then redis.call('ZADD', SCHED, unpack(sched)) end
   if plain > 0 then redis.call('ZADD', READY, unpack(ready)) end
   redis.call('HSET', T, unpack(bodies))
   bodies, ready, sched, metas, wake = {}, {}, {}, {}, true
+  entries, members = {}, {}
   count, plain = 0, 0
 end
 
@@ -60,6 +66,8 @@ local function merge(holder, key, body, wait, longest)
   if longest then due = math.min(due, struct.unpack('>d', pushed) + longest) end
   redis.call('ZADD', SCHED, due, holder)
   redis.call('ZREM', READY, holder)
+  local entry = redis.call('HGET', L, holder)
+  if entry then redis.call('ZREM', LINE, entry .. holder) end
   redis.call('HSET', M, holder, struct.pack('>ddII', due, place, attempt, crashes) .. key)
   redis.call('HSET', T, holder, pushed .. body)
   wake = true
@@ -70,7 +78,7 @@ local special = 2 * n + 3
 local index = tonumber(ARGV[special])
 for i = 1, n do
   local id, body = ids[i], ARGV[2 * i + 2]
-  local place, run_at, holder, merged, meta = seq + i, nil, nil, nil, nil
+  local place, run_at, holder, merged, meta, entry = seq + i, nil, nil, nil, nil, nil
   if i == index then
     place = place - ARGV[special + 1] * 2 ^ 45
     local key, keep = ARGV[special + 3], tonumber(ARGV[special + 4]) or 0
@@ -88,10 +96,12 @@ for i = 1, n do
         end
       end
     end
-    if run_at or key ~= '' then
+    local line = tonumber(ARGV[special + 7])
+    entry = line and entry_of(place, line)
+    if run_at or key ~= '' or entry then
       meta = struct.pack('>ddII', run_at or -math.huge, place, 0, 0) .. key
     end
-    special = special + 7
+    special = special + 8
     index = tonumber(ARGV[special])
   end
   if known[i] or holder then
@@ -103,9 +113,11 @@ for i = 1, n do
     if run_at and run_at > now then
       put(sched, run_at, id)
     else
-      ready[plain + 1], ready[plain + 2] = place, id
+      ready[plain + 1], ready[plain + 2] = entry and LINED + seq + i or place, id
       plain = plain + 2
+      if entry then put(members, 0, entry .. id) end
     end
+    if entry then put(entries, id, entry) end
     if meta then put(metas, id, meta) end
   end
 end
