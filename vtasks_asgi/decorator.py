@@ -12,6 +12,7 @@ from django.tasks.base import DEFAULT_TASK_PRIORITY
 
 from vtasks_asgi.context import VTaskContext
 from vtasks_asgi.core.retry import Kinds, Waits
+from vtasks_asgi.fairness import FairKey
 from vtasks_asgi.tasks import UniqueTask, VTask
 from vtasks_asgi.uniqueness import UniqueKey
 
@@ -36,6 +37,7 @@ class TaskOptions(TypedDict, total=False):
     on_duplicate: Literal["reject", "existing"]
     on_commit: bool | None
     transactional: bool
+    fair_key: FairKey | None
 
 
 class _Decorator(Protocol):

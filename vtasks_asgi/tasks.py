@@ -20,7 +20,7 @@ from django.core.signals import setting_changed
 from django.tasks import Task, task_backends
 from django.tasks.exceptions import InvalidTask
 
-from vtasks_asgi import registry, task_options, uniqueness
+from vtasks_asgi import fairness, registry, task_options, uniqueness
 from vtasks_asgi.core.retry import (
     DEFAULT_BACKOFF,
     DEFAULT_MAX_ATTEMPTS,
@@ -30,6 +30,7 @@ from vtasks_asgi.core.retry import (
     RetryPolicy,
     Waits,
 )
+from vtasks_asgi.fairness import FairKey
 from vtasks_asgi.uniqueness import UniqueKey
 
 P = ParamSpec("P")
@@ -66,6 +67,7 @@ class UsingOptions(TypedDict, total=False):
     remove_unique_on_complete: bool | None
     on_duplicate: Literal["reject", "existing"] | None
     on_commit: bool | None
+    fair_key: FairKey | None
 
 
 _APART = ("unique", "unique_key", "debounce", "debounce_max")
@@ -100,6 +102,8 @@ class VTask(_Task[P, R]):
         debounce_max: seconds after the first call at which it runs at the latest; default never.
         on_commit: whether a store that cannot join a transaction waits for its commit; default is
             True. Database backends join it, whatever this says.
+        fair_key: a text, or a function of the arguments that returns one: within one priority of a
+            queue, keys take turns. Default is none; calls without one have a turn together.
         transactional: what a synchronous task does in its backend's database and its end are one
             transaction: however often it is run, its effects there come once.
     """
@@ -121,6 +125,7 @@ class VTask(_Task[P, R]):
     on_commit: bool | None = None
     debounce: float | None = None
     debounce_max: float | None = None
+    fair_key: FairKey | None = None
     transactional: bool = False
 
     def __post_init__(self) -> None:
@@ -252,7 +257,7 @@ def _validate(task: VTask[Any, Any]) -> None:
             f"{name}: only a synchronous function can be transactional, for Django has no"
             " transactions in coroutines; write it with def"
         )
-    if problem := task_options.problem(task) or uniqueness.problem(task):
+    if problem := task_options.problem(task) or uniqueness.problem(task) or fairness.problem(task):
         raise InvalidTask(f"{name}: {problem}")
 
 

@@ -33,6 +33,8 @@ class Engine(ABC):
     tolerance = 0.001
     #: Whether leases that run out at the same moment are taken over in the order of pushing.
     orders_ties = True
+    #: Whether the place in the round of turns outlives the store.
+    keeps_turns = False
     #: The pytest fixture that makes the storage exist, and what it gave.
     fixture: str | None = None
     service: Any = None
@@ -151,6 +153,7 @@ class Valkey(Engine):
 
     fixture = "valkey"
     orders_ties = False
+    keeps_turns = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -45,6 +45,8 @@ DATA = st.binary(max_size=2)
 KEY = st.sampled_from(["a", "b"])
 UNIQUE = st.just(()) | st.tuples(KEY, st.sampled_from([None, None, 20.5]))
 DEBOUNCE = st.tuples(KEY, st.none(), st.just(5.5), st.sampled_from([None, 12.5]))
+# As many as one push has messages at the most.
+LINES = st.just((None,) * 4) | st.tuples(*[st.sampled_from([None, 0, 0, 7])] * 4)
 OUTCOME: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Done, DATA, st.none() | DATA, st.sampled_from([0.0, 15.5, 90.5])),
     st.builds(Retry, DATA, WAIT),
@@ -123,6 +125,7 @@ class StoreMachine(RuleBasedStateMachine):
         delay=DELAY,
         body=DATA,
         unique=UNIQUE | DEBOUNCE,
+        lines=LINES,
     )
     def push(
         self,
@@ -131,14 +134,15 @@ class StoreMachine(RuleBasedStateMachine):
         delay: float | None,
         body: bytes,
         unique: tuple[Any, ...],
+        lines: tuple[int | None, ...],
     ) -> None:
         ids = [new_id() for _ in priorities]
         answers = []
         for side in (self.real, self.model):
             run_at = None if delay is None else self.run(now(side.store)) + delay
             messages = [
-                Message(id, queue, body, priority, run_at, *unique)
-                for id, priority in zip(ids, priorities, strict=True)
+                Message(id, queue, body, priority, run_at, *unique, line=line)
+                for id, priority, line in zip(ids, priorities, lines, strict=False)
             ]
             answers.append(self.run(side.store.push(messages)))
         assert answers[0] == answers[1]
@@ -303,9 +307,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.both("prune", limit)
 
     def restart(self, queue: str, state: State, limit: int) -> None:
+        model: Any = self.model.store
         for side in (self.real, self.model):
             self.run(side.store.aclose())
             side.store = self.run(side.engine.opened(dead_letter_cap=CAP))
+        if self.kind.keeps_turns:
+            self.model.store._turns = model._turns  # type: ignore[attr-defined]
 
     def pause(self, queue: str, state: State, limit: int) -> None:
         for side in (self.real, self.model):

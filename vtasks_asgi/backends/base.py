@@ -15,7 +15,7 @@ from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 
-from vtasks_asgi import lanes, propagation, registry, results, signals, uniqueness
+from vtasks_asgi import fairness, lanes, propagation, registry, results, signals, uniqueness
 from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
 from vtasks_asgi.backends.cancelling import Cancelling
@@ -119,7 +119,7 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         """Store one call; see Django's ``Task.enqueue``. None if it is a duplicate.
 
         Raises:
-            InvalidTask: the queue, the priority, ``run_after`` or the unique key will not do.
+            InvalidTask: the queue, the priority, ``run_after`` or one of its keys will not do.
             TypeError, ValueError: an argument is not plain JSON.
             PayloadTooLarge: over ``OPTIONS["MAX_PAYLOAD"]`` bytes (default 1 MiB) encoded.
             StoreUnavailable: the store did not take it; nothing was written.
@@ -210,6 +210,7 @@ class VTasksBackend(Cancelling, BaseTaskBackend):
         body = encode(call, max_size=self.max_payload)
         message = Message(id, task.queue_name, body, int(task.priority), run_at)
         uniqueness.mark(message, task, call)
+        fairness.mark(message, task, call)
         return Prepared(task, message, call)
 
     def tick_message(self, entry: Entry, at: float) -> Message:

@@ -44,6 +44,7 @@ async def test_every_key_there_is_stands_in_the_document(valkey: Valkey) -> None
         await push(it, 4)
         unique = Message(new_id(), QUEUE, b"", unique="key")
         await it.push([unique])
+        await it.push([Message(new_id(), QUEUE, b"", line=1) for _ in range(2)])
         await settle(it, await take_one(it), Done(b"h", b"v", 60.0))
         await settle(it, await take_one(it), Retry(b"h", 0.0))
         await bury(it)
