@@ -5,7 +5,7 @@ an onlooker sees. ``--hypothesis-profile nightly`` walks more than 10,000 steps 
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -141,7 +141,7 @@ class StoreMachine(RuleBasedStateMachine):
         for side in (self.real, self.model):
             run_at = None if delay is None else self.run(now(side.store)) + delay
             messages = [
-                Message(id, queue, body, priority, run_at, *unique, line=line)
+                replace(Message(id, queue, body, priority, run_at, *unique), line=line)
                 for id, priority, line in zip(ids, priorities, lines, strict=False)
             ]
             answers.append(self.run(side.store.push(messages)))

@@ -54,6 +54,7 @@ async def test_every_key_there_is_stands_in_the_document(valkey: Valkey) -> None
         await it.cancel([running.id])
         await push(it)
         await it.push_tick("nightly", 5.0, unique)
+        await it.push([Message(new_id(), QUEUE, b"", line=1)])
         await it.claim("empty", 1, worker="w", lease=1.0)
         await it.pause("empty")
         await it.pause_task("app.task")
