@@ -1,6 +1,7 @@
 """How PostgreSQL lets lines take turns: it hops from line to line, at any size and statistics."""
 
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 import psycopg
@@ -8,10 +9,12 @@ import pytest
 
 from tests.database import added_database
 from tests.services.postgres import Postgres
-from tests.store.helpers import QUEUE
+from tests.store.helpers import QUEUE, ids, take
+from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.store.database.postgres.claim import CLAIM
 from vtasks_asgi.store.database.postgres.lines import TAKE
 from vtasks_asgi.store.database.postgres.plan import TUNE
+from vtasks_asgi.store.database.postgres.store import PostgresStore
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -100,3 +103,16 @@ def test_what_has_no_lines_pays_a_look(url: str) -> None:
 def _pages(nodes: list[Any]) -> int:
     pages: int = nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"]
     return pages
+
+
+async def test_while_looks_are_slow_lines_are_not_forgotten(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE vtasks_message")
+    store = PostgresStore(ALIAS)
+    await store.open()
+    store._paces[QUEUE].ready._next = inf
+    messages = [Message(new_id(), QUEUE, b"", line=line) for line in (7, None, 7, 3)]
+    await store.push(messages)
+    assert ids(await take(store, 3)) == [each.id for each in messages[:3]]
+    assert ids(await take(store, 3)) == [messages[3].id]
+    await store.aclose()
