@@ -1,5 +1,5 @@
-"""Fair share between keys. Additive: workers of the version before go on meanwhile, and leave what
-stands in a line to the new ones.
+"""Fair share between keys. Additive: workers of the version before go on meanwhile, as long as
+nothing is enqueued with a ``fair_key``.
 
 On MySQL and MariaDB the column ``turn`` that 0004 has made orders lines as well, so that its index
 serves them; the table of live messages is rebuilt for that, with writes locked meanwhile.

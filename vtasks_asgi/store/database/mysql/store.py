@@ -138,17 +138,9 @@ class MySQLStore:
 
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
         self._heard[queue] = self._doorbell.listen(queue)
-        return await self._open.consumer.submit(
-            partial(
-                consume.claim,
-                queue=queue,
-                limit=limit,
-                worker=worker,
-                lease=lease,
-                paces=self._paces[queue],
-                turns=self._turns,
-            )
-        )
+        claim = partial(consume.claim, queue=queue, limit=limit, worker=worker, lease=lease)
+        paces, turns = self._paces[queue], self._turns
+        return await self._open.consumer.submit(partial(claim, paces=paces, turns=turns))
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
         return self._open.keeper.call(lambda step: consume.extend(step, claims, lease))

@@ -154,10 +154,9 @@ class PostgresStore:
                 lambda: claim.claim(queue, limit, worker=worker, lease=lease)
             )
             if lined:
-                hold = partial(lines.claim, worker=worker, lease=lease, turns=self._turns)
-                claimed.claims = await self._runner.run(
-                    lambda: hold(queue, limit), transaction=True
-                )
+                take = partial(lines.claim, worker=worker, lease=lease, turns=self._turns)
+                by_turns = partial(take, queue, limit)
+                claimed.claims = await self._runner.run(by_turns, transaction=True)
             if paces.ready.end():
                 first = await self._runner.run(lambda: claim.first(queue, paces.first))
                 paces.first = min(first, *(each.handle for each in claimed.claims), first)

@@ -8,7 +8,9 @@ end
 local function first_ready(ready, band)
   local first = redis.call('ZRANGE', ready, 0, 0, 'WITHSCORES')
   local place = tonumber(first[2])
-  if place and place < LINED and math.floor(place / BAND) + 300 == band then return first[1], place end
+  if place and place < LINED and math.floor(place / BAND) + 300 == band then
+    return first[1], place
+  end
 end
 
 -- Take one of this priority: the id, its place and its line; nothing at the end.
