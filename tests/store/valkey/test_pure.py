@@ -126,14 +126,14 @@ def test_a_script_by_hash_and_in_full_differ_only_in_front() -> None:
     assert short[2:] == full[2:]
 
 
-def test_a_plain_message_is_two_arguments_and_another_seven_more() -> None:
+def test_a_plain_message_is_two_arguments_and_another_eight_more() -> None:
     plain = Message("a", "default", b"A")
     special = Message("b", "default", b"B", -5, 12.5, "key", 3.0)
     request = commands.push(KEYS, commands.parcels([plain, special]))
     start = 3 + len(commands.PUSH.keys)
     assert words(request.payload)[start:] == [
         *(b"", b"2", b"a", b"A", b"b", b"B"),
-        *(b"2", b"-5", b"12.5", b"key", b"3.0", b"", b""),
+        *(b"2", b"-5", b"12.5", b"key", b"3.0", b"", b"", b""),
     ]
 
 

@@ -58,12 +58,12 @@ gone AS (
         WITH ORDINALITY AS s(seq, token, note, reason, history, n)
     WHERE m.seq = s.seq AND m.token = s.token
     RETURNING s.n, m.uid, m.queue, m.priority, m.attempt, m.crashes, m.body, m.unique_key,
-        s.note, s.reason, s.history, {limits.COLUMNS}),
+        s.note, s.reason, s.history, {limits.COLUMNS}, m.line),
 buried AS (
     INSERT INTO vtasks_deadletter (uid, queue, priority, attempt, crashes, body, history, reason,
-        finished_at, unique_key, note, limit_key, limit_count, limit_interval)
+        finished_at, unique_key, note, limit_key, limit_count, limit_interval, line)
     SELECT uid, queue, priority, attempt, crashes, body, history, left(reason, 200), t.now,
-        unique_key, note, limit_key, limit_count, limit_interval
+        unique_key, note, limit_key, limit_count, limit_interval, line
     FROM gone, t ORDER BY n
     ON CONFLICT (uid) DO UPDATE SET history = excluded.history, reason = excluded.reason,
         finished_at = excluded.finished_at, note = excluded.note)
@@ -72,7 +72,8 @@ SELECT n FROM gone
 
 _LET_GO = """
 token = NULL, worker = NULL, started_at = NULL, lease_until = NULL, run_at = t.now + s.delay,
-    note = s.note, state = CASE WHEN s.delay > 0 THEN 1 ELSE 0 END
+    note = s.note,
+    state = CASE WHEN s.delay > 0 THEN 1 WHEN m.line IS NULL THEN 0 ELSE 3 END
 """
 
 _RETRY = f"""

@@ -1,19 +1,20 @@
 #!lua
 -- Stores messages, each with a different id. Refused when the server is out of memory.
--- KEYS: t ready seq sched m u dead done cron idle own limits
+-- KEYS: t ready seq sched m u dead done cron idle own limits l line
 -- ARGV: tick: '' or '<at> <schedule>'; n; n times id, body; and for each message that is not plain:
 --   its index (from 1, ascending), priority, and each of these or '': run_at, unique key, seconds to
 --   keep it, seconds to debounce, seconds to do so at the longest, limit: how many may run, seconds
---   between two starts ('-' for none), and its key
+--   between two starts ('-' for none), and its key; its line
 -- Returns: for each message that was not stored its index, the holder of its key ('' when the id is
 --   known), and 1 when the holder took its body, else 0; or 'late' when the tick, or a later one,
 --   was recorded before: then nothing is stored
 -- Invariant: an id in t is in exactly one of ready, sched, lease, dead and done.
 -- INCLUDE: lib_limits
 -- INCLUDE: lib_unique
+-- INCLUDE: lib_line
 local T, READY, SEQ, SCHED, M, U = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local DEAD, DONE, CRON, IDLE, OWN = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
-local LIMITS = KEYS[12]
+local LIMITS, L, LINE = KEYS[12], KEYS[13], KEYS[14]
 
 local schedule, at
 if ARGV[1] ~= '' then
@@ -33,7 +34,7 @@ local known = redis.call('HMGET', T, unpack(ids))
 local seq = redis.call('INCRBY', SEQ, n) - n
 
 local bodies, ready, sched, metas, refused, taken, wake = {}, {}, {}, {}, {}, {}, false
-local members = {}
+local members, entries, lined = {}, {}, {} -- of limits, of l, and of line
 local count, plain = 0, 0 -- of what is in bodies and in ready: to count a table takes time
 
 local function put(list, first, second)
@@ -47,11 +48,13 @@ local function flush()
   if count == 0 then return end
   if #metas > 0 then redis.call('HSET', M, unpack(metas)) end
   if #members > 0 then redis.call('ZADD', LIMITS, unpack(members)) end
+  if #entries > 0 then redis.call('HSET', L, unpack(entries)) end
+  if #lined > 0 then redis.call('ZADD', LINE, unpack(lined)) end
   if #sched > 0 then redis.call('ZADD', SCHED, unpack(sched)) end
   if plain > 0 then redis.call('ZADD', READY, unpack(ready)) end
   redis.call('HSET', T, unpack(bodies))
   bodies, ready, sched, metas, wake = {}, {}, {}, {}, true
-  members = {}
+  members, entries, lined = {}, {}, {}
   count, plain = 0, 0
 end
 
@@ -70,6 +73,8 @@ local function merge(holder, body, wait, longest, leads)
   if longest then due = math.min(due, struct.unpack('>d', pushed) + longest) end
   redis.call('ZADD', SCHED, due, holder)
   redis.call('ZREM', READY, holder)
+  local entry = redis.call('HGET', L, holder)
+  if entry then redis.call('ZREM', LINE, entry .. holder) end
   local limit, new = limit_of(meta), struct.pack('>d', due) .. string.sub(meta, 9)
   if limit then
     local waits, held = member_of('w', limit, meta, holder), member_of('h', limit, meta, holder)
@@ -86,7 +91,7 @@ local index = tonumber(ARGV[special])
 for i = 1, n do
   local id, body = ids[i], ARGV[2 * i + 2]
   local place, run_at, holder, merged, meta = seq + i, nil, nil, nil, nil
-  local limit
+  local limit, entry
   if i == index then
     place = place - ARGV[special + 1] * 2 ^ 45
     local key, keep = ARGV[special + 3], tonumber(ARGV[special + 4])
@@ -108,13 +113,14 @@ for i = 1, n do
     end
     if wait and (held or not leads) then run_at = now + wait
     else run_at = tonumber(ARGV[special + 2]) end
-    local bounds = ARGV[special + 7]
+    local bounds, line = ARGV[special + 7], tonumber(ARGV[special + 8])
     limit = bounds ~= '' and read_limit(bounds)
-    if run_at or key ~= '' or limit then
+    entry = line and entry_of(place, line)
+    if run_at or key ~= '' or limit or entry then
       meta = struct.pack('>ddII', run_at or -math.huge, place, 0, 0) .. key
       if limit then meta = meta .. '\0' .. bounds end
     end
-    special = special + 8
+    special = special + 9
     index = tonumber(ARGV[special])
   end
   if known[i] or holder then
@@ -126,9 +132,11 @@ for i = 1, n do
     if run_at and run_at > now then
       put(sched, run_at, id)
     else
-      ready[plain + 1], ready[plain + 2] = place, id
+      ready[plain + 1], ready[plain + 2] = entry and LINED + seq + i or place, id
       plain = plain + 2
+      if entry then put(lined, 0, entry .. id) end
     end
+    if entry then put(entries, id, entry) end
     if meta then put(metas, id, meta) end
     if limit then put(members, 0, member_of('w', limit, meta, id)) end
   end
