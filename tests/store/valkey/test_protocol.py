@@ -27,6 +27,7 @@ from tests.store.helpers import (
 from tests.store.server_time import every_script
 from tests.store.valkey.opening import opened
 from vtasks_asgi.core import envelope
+from vtasks_asgi.core.limits import Limit
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.core.outcome import Done, Retry
 from vtasks_asgi.store.groups import NewGroup
@@ -46,6 +47,7 @@ async def test_every_key_there_is_stands_in_the_document(valkey: Valkey) -> None
         unique = Message(new_id(), QUEUE, b"", unique="key")
         await it.push([unique])
         await it.push([Message(new_id(), QUEUE, b"", line=1) for _ in range(2)])
+        await it.push([Message(new_id(), "empty", b"", limit=Limit("key", None, 9.0))])
         await settle(it, await take_one(it), Done(b"h", b"v", 60.0))
         await settle(it, await take_one(it), Retry(b"h", 0.0))
         await bury(it)
@@ -56,7 +58,8 @@ async def test_every_key_there_is_stands_in_the_document(valkey: Valkey) -> None
         await push(it)
         await it.push_tick("nightly", 5.0, unique)
         await it.push([Message(new_id(), QUEUE, b"", line=1)])
-        await it.claim("empty", 1, worker="w", lease=1.0)
+        for _ in range(2):
+            await it.claim("empty", 1, worker="w", lease=1.0)
         await it.pause("empty")
         await it.pause_task("app.task")
         valkey.ask("HSET", "vt:{*}:intents", "left", "behind")
