@@ -12,6 +12,7 @@ from django.tasks.base import DEFAULT_TASK_PRIORITY
 
 from vtasks_asgi.context import VTaskContext
 from vtasks_asgi.core.retry import Kinds, Waits
+from vtasks_asgi.fairness import FairKey
 from vtasks_asgi.limiting import LimitKey
 from vtasks_asgi.tasks import Then, UniqueTask, VTask
 from vtasks_asgi.uniqueness import UniqueKey
@@ -41,6 +42,7 @@ class TaskOptions(TypedDict, total=False):
     rate_limit: str | None
     limit_key: LimitKey | None
     then: Then
+    fair_key: FairKey | None
 
 
 class _Decorator(Protocol):

@@ -20,7 +20,7 @@ from django.core.signals import setting_changed
 from django.tasks import Task, task_backends
 from django.tasks.exceptions import InvalidTask
 
-from vtasks_asgi import limiting, registry, task_options, uniqueness
+from vtasks_asgi import fairness, limiting, registry, task_options, uniqueness
 from vtasks_asgi.core.retry import (
     DEFAULT_BACKOFF,
     DEFAULT_MAX_ATTEMPTS,
@@ -30,6 +30,7 @@ from vtasks_asgi.core.retry import (
     RetryPolicy,
     Waits,
 )
+from vtasks_asgi.fairness import FairKey
 from vtasks_asgi.limiting import LimitKey
 from vtasks_asgi.uniqueness import UniqueKey
 
@@ -81,6 +82,7 @@ class UsingOptions(TypedDict, total=False):
     concurrency_limit: int | None
     rate_limit: str | None
     limit_key: LimitKey | None
+    fair_key: FairKey | None
 
 
 _APART = ("unique", "unique_key", "debounce", "debounce_max", "debounce_edge")
@@ -118,6 +120,8 @@ class VTask(_Task[P, R]):
             if others follow within that time, the latest of them as "trailing" does.
         on_commit: whether a store that cannot join a transaction waits for its commit; default is
             True. Database backends join it, whatever this says.
+        fair_key: a text, or a function of the arguments that returns one: within one priority of a
+            queue, keys take turns. Default is none; calls without one have a turn together.
         transactional: what a synchronous task does in its backend's database and its end are one
             transaction: however often it is run, its effects there come once.
         concurrency_limit: so many run at once in the whole fleet; what is above waits, and uses no
@@ -147,6 +151,7 @@ class VTask(_Task[P, R]):
     debounce: float | None = None
     debounce_max: float | None = None
     debounce_edge: Literal["trailing", "leading", "both"] = "trailing"
+    fair_key: FairKey | None = None
     transactional: bool = False
     concurrency_limit: int | None = None
     rate_limit: str | None = None
@@ -302,7 +307,8 @@ def _validate(task: VTask[Any, Any]) -> None:
 
 
 def _problem(task: VTask[Any, Any]) -> str | None:
-    return task_options.problem(task) or uniqueness.problem(task) or limiting.problem(task)
+    rooms = (task_options, uniqueness, limiting, fairness)
+    return next(filter(None, (room.problem(task) for room in rooms)), None)
 
 
 __all__ = ["Backoff", "UniqueTask", "VTask"]

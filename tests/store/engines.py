@@ -35,6 +35,8 @@ class Engine(ABC):
     orders_ties = True
     #: Whether it knows limits. Each engine has to; drop this when the last one does.
     limits = True
+    #: Whether the place in the round of turns outlives the store.
+    keeps_turns = False
     #: The pytest fixture that makes the storage exist, and what it gave.
     fixture: str | None = None
     service: Any = None
@@ -153,6 +155,7 @@ class Valkey(Engine):
 
     fixture = "valkey"
     orders_ties = False
+    keeps_turns = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ an onlooker sees. ``make nightly`` walks more than 10,000 steps an engine.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -53,6 +53,8 @@ LIMITED = st.builds(
     st.sampled_from([None, 1, 2, 2]),
     st.sampled_from([None, None, 0.01, 7.3]),
 ).filter(lambda limit: limit.concurrency or limit.interval)
+# As many as one push has messages at the most.
+LINES = st.just((None,) * 4) | st.tuples(*[st.sampled_from([None, 0, 0, 7])] * 4)
 OUTCOME: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Done, DATA, st.none() | DATA, st.sampled_from([0.0, 15.5, 90.5])),
     st.builds(Retry, DATA, WAIT),
@@ -132,7 +134,7 @@ class StoreMachine(RuleBasedStateMachine):
         delay=DELAY,
         body=DATA,
         unique=UNIQUE | DEBOUNCE,
-        limits=st.lists(st.none() | LIMITED, min_size=4, max_size=4),
+        waits=st.tuples(st.lists(st.none() | LIMITED, min_size=4, max_size=4), LINES),
     )
     def push(
         self,
@@ -141,17 +143,17 @@ class StoreMachine(RuleBasedStateMachine):
         delay: float | None,
         body: bytes,
         unique: tuple[Any, ...],
-        limits: list[Limit | None],
+        waits: tuple[list[Limit | None], tuple[int | None, ...]],
     ) -> None:
         ids = [new_id() for _ in priorities]
         answers = []
         for side in (self.real, self.model):
             run_at = None if delay is None else self.run(now(side.store)) + delay
             messages = [
-                Message(id, queue, body, priority, run_at, *unique)
-                for id, priority in zip(ids, priorities, strict=True)
+                replace(Message(id, queue, body, priority, run_at, *unique), line=line)
+                for id, priority, line in zip(ids, priorities, waits[1], strict=False)
             ]
-            for message, limit in zip(messages, limits, strict=False):
+            for message, limit in zip(messages, waits[0], strict=False):
                 message.limit = limit if self.kind.limits else None
             answers.append(self.run(side.store.push(messages)))
         assert answers[0] == answers[1]
@@ -316,9 +318,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.both("prune", limit)
 
     def restart(self, queue: str, state: State, limit: int) -> None:
+        model: Any = self.model.store
         for side in (self.real, self.model):
             self.run(side.store.aclose())
             side.store = self.run(side.engine.opened(dead_letter_cap=CAP))
+        if self.kind.keeps_turns:
+            self.model.store._turns = model._turns  # type: ignore[attr-defined]
 
     def pause(self, queue: str, state: State, limit: int) -> None:
         for side in (self.real, self.model):

@@ -14,7 +14,16 @@ from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.exceptions import TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 
-from vtasks_asgi import lanes, limiting, propagation, registry, results, signals, uniqueness
+from vtasks_asgi import (
+    fairness,
+    lanes,
+    limiting,
+    propagation,
+    registry,
+    results,
+    signals,
+    uniqueness,
+)
 from vtasks_asgi.backends import commit, validate
 from vtasks_asgi.backends.answers import AnyTask, Prepared, Pushed, accepted, answer, holders
 from vtasks_asgi.backends.awaited import push_many, push_one, store_here
@@ -211,6 +220,7 @@ class VTasksBackend(Cancelling, Grouping, Telling, BaseTaskBackend):
         message = Message(id, task.queue_name, body, int(task.priority), run_at)
         uniqueness.mark(message, task, call)
         limiting.mark(message, task, call)
+        fairness.mark(message, task, call)
         return Prepared(task, message, call)
 
     def tick_message(self, entry: Entry, at: float) -> Message:

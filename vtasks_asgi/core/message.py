@@ -61,6 +61,9 @@ class Message:
     held.
 
     ``limit`` is what bounds how many of its key run, or start, at once.
+
+    ``line`` is the line it waits in, see ``core.line``: lines of a queue take turns. Those without
+    one have a line together.
     """
 
     id: str
@@ -73,6 +76,7 @@ class Message:
     debounce: float | None = None
     debounce_max: float | None = None
     limit: Limit | None = None
+    line: int | None = None
 
     @property
     def leads(self) -> bool:

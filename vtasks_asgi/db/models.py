@@ -12,19 +12,20 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-READY, DELAYED, RUNNING = 0, 1, 2
+READY, DELAYED, RUNNING, LINED = 0, 1, 2, 3
 QUEUE, TASK = 0, 1
 
 _REPLACED_INDEXES = frozenset({"models.W037", "models.W043"})
 
 
 class Message(models.Model):
-    """A live message: ready, delayed or running."""
+    """A live message: ready, delayed or running. ``LINED`` is ready too, in the line of its key."""
 
     class State(models.IntegerChoices):
         READY = READY, pgettext_lazy("Task", "Ready")
         DELAYED = DELAYED, pgettext_lazy("Task", "Delayed")
         RUNNING = RUNNING, pgettext_lazy("Task", "Running")
+        LINED = LINED, pgettext_lazy("Task", "Ready, in line")
 
     seq = models.BigAutoField(primary_key=True)
     uid = models.CharField(max_length=64, unique=True)
@@ -47,6 +48,7 @@ class Message(models.Model):
     limit_key = models.CharField(max_length=64, null=True)
     limit_count = models.IntegerField(null=True)
     limit_interval = models.FloatField(null=True)
+    line = models.BigIntegerField(null=True)
 
     class Meta:
         verbose_name = _("message")
@@ -78,6 +80,14 @@ class Message(models.Model):
                 "seq",
                 condition=models.Q(limit_key__isnull=False),
                 name="vtasks_message_limit",
+            ),
+            models.Index(
+                "queue",
+                models.F("priority").desc(),
+                "line",
+                "seq",
+                condition=models.Q(state=LINED),
+                name="vtasks_message_lined",
             ),
         ]
 
@@ -131,6 +141,7 @@ class DeadLetter(models.Model):
     limit_key = models.CharField(max_length=64, null=True)
     limit_count = models.IntegerField(null=True)
     limit_interval = models.FloatField(null=True)
+    line = models.BigIntegerField(null=True)
 
     class Meta:
         verbose_name = _("dead letter")

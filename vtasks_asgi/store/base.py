@@ -230,17 +230,20 @@ class Store(Protocol):
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
         """Take up to ``limit`` due messages: by priority, highest first, then oldest first.
 
-        The oldest is the first pushed, however often it was delayed or tried since. Messages whose
-        time has come are promoted within the same step. Each one taken has its attempt counted and
-        a new token, and is held for ``lease`` seconds.
+        The oldest is the first pushed, however often it was delayed or tried since. Within one
+        priority lines take turns, and those without a line have one together: between two turns of
+        a line with messages each other line has at most one in the claims of one store. Messages
+        whose time has come are promoted within the same step. Each one taken has its attempt
+        counted and a new token, and is held for ``lease`` seconds.
 
         One whose ``limit`` allows no start is not taken, nor what else with that limit is ready, or
         due before it would: all wait without a date, ``DELAYED``, attempts and places as they were.
-        All that run with a key count, whoever holds them; every start moves the key's pace (see
-        ``core.limits``). What waits is let go again, highest priority first, then oldest first: at
-        once when one that ran with its key has been settled, however that came out, or at the date
-        at which the pace allows it. The limit of the first that waits says how many: so many as may
-        start, those included that are ready, or due by then, anyway.
+        Its line has had its turn. All that run with a key count, whoever holds them; every start
+        moves the key's pace (see ``core.limits``). What waits is let go again, into its line if it
+        has one, highest priority first, then oldest first: at once when one that ran with its key
+        has been settled, however that came out, or at the date at which the pace allows it. The
+        limit of the first that waits says how many: so many as may start, those included that are
+        ready, or due by then, anyway.
         """
         ...
 

@@ -28,7 +28,8 @@ from vtasks_asgi.store.base import (
 )
 from vtasks_asgi.store.memory_groups import MemoryGroups
 from vtasks_asgi.store.memory_inspect import Entry, Lock, in_force
-from vtasks_asgi.store.memory_limits import MemoryLimits, by_priority
+from vtasks_asgi.store.memory_limits import MemoryLimits
+from vtasks_asgi.store.memory_turns import Turns
 
 
 class MemoryStore(MemoryGroups, MemoryLimits):
@@ -38,12 +39,13 @@ class MemoryStore(MemoryGroups, MemoryLimits):
         super().__init__(clock or SystemClock(), dead_letter_cap)
         self._ticks: dict[str, float] = {}
         self._heard: dict[str, int] = {}
+        self._turns = Turns()
         self._waiters: dict[asyncio.Event, tuple[frozenset[str], Callable[[], object]]] = {}
 
     def twin(self) -> "MemoryStore":
         """Another store on the same memory, as another process would have it; not yet open."""
         twin = copy.copy(self)
-        twin._opened, twin._heard = False, {}
+        twin._opened, twin._heard, twin._turns = False, {}, Turns()
         return twin
 
     async def open(self) -> None:
@@ -101,7 +103,7 @@ class MemoryStore(MemoryGroups, MemoryLimits):
         )
         seq = next(self._seqs)
         self._entries[message.id] = Entry(
-            record, seq, since=now, unique=message.unique, limit=message.limit
+            record, seq, now, unique=message.unique, limit=message.limit, line=message.line
         )
         self._ring(message.queue)
         return Receipt(message.id)
@@ -128,9 +130,9 @@ class MemoryStore(MemoryGroups, MemoryLimits):
                 if (entry.record.run_at or 0.0) <= now:
                     entry.record.state = State.READY
             pause = in_force(self._paused.queues, now)
-            ready = [] if queue in pause else sorted(self._of(queue, State.READY), key=by_priority)
+            ready = [] if queue in pause else self._of(queue, State.READY)
             claims, gates = [], self._gates(queue, now)
-            for entry in ready[: max(0, limit)]:
+            for entry in self._turns.take(queue, ready, max(0, limit)):
                 if entry.limit is None or gates.admit(entry.limit):
                     entry.record.attempt += 1
                     claims.append(hand_out(entry, worker, now, lease))

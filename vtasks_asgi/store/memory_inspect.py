@@ -21,6 +21,7 @@ class Entry:
     ``seq`` orders pushes, and for finished messages their ends. ``since`` is the time of the push,
     or of the end. ``lease_until`` counts while there is a ``token``. ``unique`` is its key.
     ``cancelled`` is a mark on one that runs. What its ``limit`` holds back is due at ``HELD``.
+    ``line`` is the line it waits in.
     """
 
     record: Record
@@ -32,6 +33,7 @@ class Entry:
     unique: str | None = None
     cancelled: bool = False
     limit: Limit | None = None
+    line: int | None = None
 
 
 @dataclass(slots=True)
@@ -122,8 +124,9 @@ class MemoryInspector:
                 if self._take_key(old.queue, key, id, until=now, now=now):
                     continue
                 record = Record(id, old.queue, State.READY, old.body, old.priority, note=old.note)
+                seq, limit, line = next(self._seqs), entry.limit, entry.line
                 self._entries[id] = Entry(
-                    record, next(self._seqs), since=now, unique=key, limit=entry.limit
+                    record, seq, since=now, unique=key, limit=limit, line=line
                 )
                 self._ring(old.queue)
                 requeued += 1

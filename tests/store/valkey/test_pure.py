@@ -11,6 +11,7 @@ from valkey.crc import key_slot
 from tests.store.helpers import ODD_NAMES
 from tests.store.server_time import every_script
 from vtasks_asgi.core.limits import Limit
+from vtasks_asgi.core.line import LINES
 from vtasks_asgi.core.message import MAX_PRIORITY, MIN_PRIORITY, Message
 from vtasks_asgi.core.outcome import Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Receipt, Settlement
@@ -123,11 +124,12 @@ def test_what_is_kept_of_an_end_reads_back(value: bytes | None, reason: str) -> 
     st.floats(allow_nan=False, allow_infinity=False),
     st.none() | st.floats(0, 9),
     st.none() | LIMITS,
+    st.none() | st.integers(0, LINES - 1),
 )
 def test_an_intent_reads_back(
-    id: str, queue: str, at: float, run_at: float | None, limit: Limit | None
+    id: str, queue: str, at: float, run_at: float | None, limit: Limit | None, line: int | None
 ) -> None:
-    message = Message(id, queue, b"\x00body", 5, run_at, "key", 2.5, 1.0, 9.0, limit)
+    message = Message(id, queue, b"\x00body", 5, run_at, "key", 2.5, 1.0, 9.0, limit, line)
     value = layout.STAMP.pack(1.0) + ticks.intent(at, message)
     assert ticks.read_intent(value) == (at, message)
     assert value[8:16] == ticks.stamped(at)[8:16]
@@ -143,14 +145,14 @@ def test_a_script_by_hash_and_in_full_differ_only_in_front() -> None:
     assert short[2:] == full[2:]
 
 
-def test_a_plain_message_is_two_arguments_and_another_eight_more() -> None:
+def test_a_plain_message_is_two_arguments_and_another_nine_more() -> None:
     plain = Message("a", "default", b"A")
     special = Message("b", "default", b"B", -5, 12.5, "key", 3.0, limit=Limit("of", 2, 0.5))
     request = commands.push(KEYS, commands.parcels([plain, special]))
     start = 3 + len(commands.PUSH.keys)
     assert words(request.payload)[start:] == [
         *(b"", b"2", b"a", b"A", b"b", b"B"),
-        *(b"2", b"-5", b"12.5", b"key", b"3.0", b"", b"", b"2 0.5 of"),
+        *(b"2", b"-5", b"12.5", b"key", b"3.0", b"", b"", b"2 0.5 of", b""),
     ]
 
 

@@ -19,7 +19,7 @@ def compare_bytes(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("vtasks", "0007_limits"),
+        ("vtasks", "0008_fair"),
     ]
 
     operations = [

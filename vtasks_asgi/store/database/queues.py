@@ -9,7 +9,7 @@ _WALK = """
 """
 
 #: Live messages where each state has an index of its own.
-BY_STATE = tuple(f"m.state = {state}" for state in range(3))
+BY_STATE = tuple(f"m.state = {state}" for state in range(4))
 
 
 def known_queues(*parts: str) -> str:

@@ -5,11 +5,21 @@ from typing import Any
 from vtasks_asgi.core.limits import HELD
 from vtasks_asgi.store.base import Record, State
 
-READY, DELAYED, RUNNING = 0, 1, 2
+#: A message that is ready and has a line is ``LINED``: who claims without lines never meets one.
+READY, DELAYED, RUNNING, LINED = 0, 1, 2, 3
 
 #: States of live messages by the number in their ``state`` column, and the other way round.
-STATES = {READY: State.READY, DELAYED: State.DELAYED, RUNNING: State.RUNNING}
-NUMBERS = {state: number for number, state in STATES.items()}
+STATES = {
+    READY: State.READY,
+    DELAYED: State.DELAYED,
+    RUNNING: State.RUNNING,
+    LINED: State.READY,
+}
+CONDITIONS = {
+    State.READY: f"state IN ({READY}, {LINED})",
+    State.DELAYED: f"state = {DELAYED}",
+    State.RUNNING: f"state = {RUNNING}",
+}
 
 MIGRATE = (
     "the tables are missing: add 'vtasks_asgi.db' to INSTALLED_APPS and run 'manage.py migrate'"

@@ -50,7 +50,7 @@ def parcel(message: Message) -> Parcel:
     """
     id, body = layout.raw(message.id), message.body
     pair = b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(id), id, len(body), body)
-    plain = message.unique is None and message.limit is None
+    plain = message.unique is None and message.limit is None and message.line is None
     if plain and not message.priority and message.run_at is None:
         return message.id, pair, None
     special = (
@@ -61,6 +61,7 @@ def parcel(message: Message) -> Parcel:
         _or_nothing(message.debounce),
         _or_nothing(message.debounce_max),
         limit_text(message.limit),
+        b"" if message.line is None else b"%d" % message.line,
     )
     return message.id, pair, b"".join(map(bulk, special))
 
@@ -111,7 +112,7 @@ def push(keys: Keys, parcels: Sequence[Parcel], tick: bytes = b"", *, of: int = 
             specials += 1
             parts.append(bulk(b"%d" % index))
             parts.append(special)
-    size = 3 + len(PUSH.keys) + 2 * count + 8 * specials
+    size = 3 + len(PUSH.keys) + 2 * count + 9 * specials
     return call(PUSH, keys.slot, size, b"".join(parts))
 
 

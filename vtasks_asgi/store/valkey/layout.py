@@ -13,6 +13,8 @@ from vtasks_asgi.store.valkey.tail import read_tail, tail
 
 #: A message's place in ``ready`` is -priority * BAND + its sequence number: exact in a double.
 BAND = 2**45
+#: From here on a score in ``ready`` is that of a message in a line: its place is in its meta.
+LINED = 2**52
 #: ``run_at`` of a message that has none.
 NEVER = -math.inf
 

@@ -57,7 +57,8 @@ def _record(id: str, queue: str, row: list[Any], now: float) -> Record | None:
     record.attempt, record.crashes = meta.attempt, meta.crashes
     record.run_at = meta.run_at
     if ready is not None:
-        record.priority = layout.priority_of(float(ready))
+        place = float(ready)
+        record.priority = layout.priority_of(place if place < layout.LINED else meta.place)
     elif sched is not None:
         record.state = State.DELAYED
         record.priority = layout.priority_of(meta.place)

@@ -38,7 +38,7 @@ def intent(at: float, message: Message) -> bytes:
     parcels([message])
     row = (message.id, message.queue, message.priority, message.run_at, message.unique)
     kept = (message.keep_unique, message.debounce, message.debounce_max)
-    head = orjson.dumps([*row, *kept, message.limit])
+    head = orjson.dumps([*row, *kept, message.limit, message.line])
     return _HEAD.pack(at, len(head)) + head + message.body
 
 
@@ -52,6 +52,8 @@ def read_intent(value: bytes) -> tuple[float, Message] | None:
         message = Message(id, queue, value[start + length :], *rest[:6])
         if rest[6:] and rest[6] is not None:
             message.limit = Limit(**rest[6])
+        if rest[7:]:
+            message.line = rest[7]
         parcels([message])
     except (struct.error, ValueError, TypeError, AttributeError):
         return None

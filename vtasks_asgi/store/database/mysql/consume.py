@@ -11,17 +11,19 @@ from vtasks_asgi.core.limits import HELD
 from vtasks_asgi.core.outcome import CANCELLED, Dead, Done, Release, Retry
 from vtasks_asgi.store.base import Claim, Claimed, Settled, Settlement, limited
 from vtasks_asgi.store.database.limited import columns_of, limit_of
-from vtasks_asgi.store.database.mysql import control, dead, limits, unique
+from vtasks_asgi.store.database.mysql import control, dead, limits, lines, unique
 from vtasks_asgi.store.database.mysql.control import PAUSED_UNTIL
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
 from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import nothing
-from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
+from vtasks_asgi.store.database.records import PROMOTE_LIMIT
+from vtasks_asgi.store.database.turns import Turns
 
 _FROM = "FROM vtasks_message FORCE INDEX (vtasks_message_turn)"
 
 _NEXT_DUE = f"""
-SELECT (SELECT turn {_FROM} WHERE queue = %s AND state = 1 ORDER BY turn LIMIT 1), {PAUSED_UNTIL}
+SELECT (SELECT turn {_FROM} WHERE queue = %s AND state = 1 ORDER BY turn LIMIT 1), {PAUSED_UNTIL},
+    {lines.ANY}
 """
 
 _DUE = f"""
@@ -29,10 +31,11 @@ SELECT seq {_FROM} WHERE queue = %s AND state = 1 AND turn <= %s
 ORDER BY turn LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
-_COLUMNS = (
-    "seq, uid, priority, attempt, crashes, body, history, run_at, unique_key, note,"
-    " limit_key, limit_count, limit_interval"
-)
+_PROMOTE = """
+UPDATE vtasks_message SET state = CASE WHEN line IS NULL THEN 0 ELSE 3 END WHERE seq IN %s
+"""
+
+_COLUMNS = lines.COLUMNS
 #: Where in a row the limit is.
 _LIMIT = slice(10, 13)
 
@@ -41,7 +44,9 @@ SELECT {_COLUMNS} {_FROM} WHERE queue = %s AND state = 0
 ORDER BY turn, seq LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
-_BY_AGE = "FROM vtasks_message FORCE INDEX (PRIMARY) WHERE seq >= %s AND queue = %s AND state = 0"
+_BY_AGE = (
+    "FROM vtasks_message FORCE INDEX (PRIMARY) WHERE seq >= %s AND queue = %s AND state IN (0, 3)"
+)
 
 _FIRST = f"SELECT seq {_BY_AGE} ORDER BY seq LIMIT 1"
 
@@ -69,12 +74,15 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 _BURY = """
 INSERT INTO vtasks_deadletter
     (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note,
-    limit_key, limit_count, limit_interval)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    limit_key, limit_count, limit_interval, line)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
-_LET_GO = "token = NULL, worker = NULL, started_at = NULL, lease_until = NULL"
-_BACK = f"UPDATE vtasks_message SET {_LET_GO}, state = %s, run_at = %s, note = %s"
+_LET_GO = """
+token = NULL, worker = NULL, started_at = NULL, lease_until = NULL,
+    state = CASE WHEN %s THEN 1 WHEN line IS NULL THEN 0 ELSE 3 END
+"""
+_BACK = f"UPDATE vtasks_message SET {_LET_GO}, run_at = %s, note = %s"
 _RETRY = f"{_BACK}, history = %s WHERE seq = %s"
 _RELEASE = f"{_BACK}, attempt = attempt - %s WHERE seq = %s"
 
@@ -87,17 +95,25 @@ def check_tables(step: Step) -> None:
 
 
 def claim(
-    step: Step, queue: str, limit: int, *, worker: str, lease: float, paces: Paces
+    step: Step,
+    queue: str,
+    limit: int,
+    *,
+    worker: str,
+    lease: float,
+    paces: Paces,
+    turns: Turns,
 ) -> Claimed:
     """Promote what is due, then take the best ``limit`` messages."""
     if paces.due.begin():
-        pause = _promote(step, queue, paces)
+        pause, lined = _promote(step, queue, paces)
         paces.due.end()
     else:
-        [(pause,)] = step.rows(f"SELECT {PAUSED_UNTIL}", *control.pause_of(step, queue))
+        query = f"SELECT {PAUSED_UNTIL}, {lines.ANY}"
+        [(pause, lined)] = step.rows(query, *control.pause_of(step, queue), queue)
     if pause is not None:
         return nothing(paces.next_due, control.paused_until(pause), step.now)
-    found = _next(step, queue, max(limit, 0), paces)
+    found = _next(step, queue, max(limit, 0), paces, turns if lined else None)
     rows, gates = limits.sift(step, queue, found, _LIMIT)
     token = token_hex(8)
     _hold(step, "state = 2, attempt = attempt + 1", rows, token, worker, lease)
@@ -113,26 +129,30 @@ def claim(
     return Claimed(claims, None if due is None else max(0.0, due - step.now))
 
 
-def _promote(step: Step, queue: str, paces: Paces) -> float | None:
-    """Promote what is due, note when more is; what is found of a pause."""
-    paces.next_due, pause = _next_due(step, queue)
+def _promote(step: Step, queue: str, paces: Paces) -> tuple[float | None, bool]:
+    """Promote what is due, note when more is; what is found of a pause, and of lines."""
+    paces.next_due, pause, lined = _next_due(step, queue)
     if paces.next_due is not None and paces.next_due <= step.now:
         due = step.rows(_DUE, queue, step.now, PROMOTE_LIMIT)
         for seqs in lists([seq for (seq,) in due]):
-            step.run("UPDATE vtasks_message SET state = 0 WHERE seq IN %s", seqs)
-        paces.next_due, pause = _next_due(step, queue)
-    return pause
+            step.run(_PROMOTE, seqs)
+        paces.next_due, pause, lined = _next_due(step, queue)
+    return pause, lined
 
 
-def _next_due(step: Step, queue: str) -> tuple[float | None, float | None]:
-    [(next_due, pause)] = step.rows(_NEXT_DUE, queue, *control.pause_of(step, queue))
-    return next_due if next_due is None or next_due < HELD else None, pause
+def _next_due(step: Step, queue: str) -> tuple[float | None, float | None, bool]:
+    values = (queue, *control.pause_of(step, queue), queue)
+    [(next_due, pause, lined)] = step.rows(_NEXT_DUE, *values)
+    return next_due if next_due is None or next_due < HELD else None, pause, bool(lined)
 
 
-def _next(step: Step, queue: str, limit: int, paces: Paces) -> Sequence[Row]:
-    """Lock the best messages."""
+def _next(step: Step, queue: str, limit: int, paces: Paces, turns: Turns | None) -> Sequence[Row]:
+    """Lock the best messages; by turns, if something stands in a line."""
     if paces.ready.begin():
-        rows = step.rows(_NEXT, queue, limit)
+        if turns is None:
+            rows = step.rows(_NEXT, queue, limit)
+        else:
+            rows = lines.take(step, queue, limit, turns)
         if paces.ready.end():
             first = step.rows(_FIRST, paces.first, queue)
             paces.first = min((row[0] for row in (*first, *rows)), default=paces.first)
@@ -236,13 +256,14 @@ def settle(step: Step, settlements: Sequence[Settlement], cap: int) -> Settled:
 
 def _finish(step: Step, settlements: Sequence[Settlement]) -> None:
     """Delete messages that have ended; keep results, dead letters and no unique keys."""
+    stood = lines.of(step, [s.claim.handle for s in settlements if isinstance(s.outcome, Dead)])
     for seqs in lists([settlement.claim.handle for settlement in settlements]):
         step.run("DELETE FROM vtasks_message WHERE seq IN %s", seqs)
     results, letters, keys = [], [], []
     for settlement in settlements:
         claim, outcome = settlement.claim, settlement.outcome
         if isinstance(outcome, Dead):
-            letters.append(_letter(claim, outcome, step.now))
+            letters.append((*_letter(claim, outcome, step.now), stood.get(claim.handle)))
         elif isinstance(outcome, Done) and outcome.ttl > 0:
             results.append(_result(claim, outcome, step.now))
         if claim.unique is not None:
@@ -267,7 +288,7 @@ def _letter(claim: Claim, outcome: Dead, now: float) -> Row:
 def _put_back(step: Step, settlement: Settlement) -> None:
     claim, outcome = settlement.claim, settlement.outcome
     if isinstance(outcome, Retry | Release):
-        wait = (DELAYED if outcome.delay > 0 else READY, step.now + outcome.delay, claim.note)
+        wait = (outcome.delay > 0, step.now + outcome.delay, claim.note)
         if isinstance(outcome, Retry):
             step.run(_RETRY, *wait, outcome.history, claim.handle)
         else:

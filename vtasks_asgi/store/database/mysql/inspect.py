@@ -10,10 +10,10 @@ from vtasks_asgi.store.database.mysql.dead import erase
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
 from vtasks_asgi.store.database.queues import known_queues
 from vtasks_asgi.store.database.records import (
+    CONDITIONS,
     DEAD_ROWS,
     DONE_ROWS,
     LIVE_ROWS,
-    NUMBERS,
     READY,
     STATES,
     TABLES,
@@ -27,8 +27,8 @@ from vtasks_asgi.store.database.records import (
 PURGE_LIMIT = 2000
 
 _COUNT = """
-SELECT queue, CASE WHEN state = 1 AND run_at <= %s THEN 0 ELSE state END AS is_now, COUNT(*),
-    MIN(GREATEST(created_at, COALESCE(run_at, created_at)))
+SELECT queue, CASE WHEN state = 3 OR state = 1 AND run_at <= %s THEN 0 ELSE state END AS is_now,
+    COUNT(*), MIN(GREATEST(created_at, COALESCE(run_at, created_at)))
 FROM vtasks_message WHERE queue IN %s GROUP BY queue, is_now
 """
 
@@ -39,9 +39,9 @@ _COUNT_DEAD = "SELECT queue, COUNT(*) FROM vtasks_deadletter WHERE queue IN %s G
 _EXHUME = """
 INSERT INTO vtasks_message
     (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note,
-    limit_key, limit_count, limit_interval)
-SELECT uid, queue, 0, priority, %s, 0, 0, body, unique_key, note,
-    limit_key, limit_count, limit_interval
+    limit_key, limit_count, limit_interval, line)
+SELECT uid, queue, CASE WHEN line IS NULL THEN 0 ELSE 3 END, priority, %s, 0, 0, body, unique_key,
+    note, limit_key, limit_count, limit_interval, line
 FROM vtasks_deadletter WHERE seq = %s
 """
 
@@ -96,8 +96,8 @@ def browse(
         rows = step.rows(query, queue, step.now, after, limit + 1)
         make = done_record
     else:
-        query = f"{LIVE_ROWS} WHERE queue = %s AND state = %s {rest}"
-        rows = step.rows(query, queue, NUMBERS[state], after, limit + 1)
+        query = f"{LIVE_ROWS} WHERE queue = %s AND {CONDITIONS[state]} {rest}"
+        rows = step.rows(query, queue, after, limit + 1)
         make = live_record
     found, following = page(list(rows), limit)
     return [make(row) for row in found], following
@@ -128,9 +128,8 @@ def purge(step: Step, queue: str, state: State, before: float | None) -> tuple[i
     table, age = TABLES[state]
     where = "queue = %s"
     values: list[Any] = [queue]
-    if state in NUMBERS:
-        where += " AND state = %s"
-        values.append(NUMBERS[state])
+    if state in CONDITIONS:
+        where += f" AND {CONDITIONS[state]}"
     if before is not None:
         where += f" AND {age} < %s"
         values.append(before)

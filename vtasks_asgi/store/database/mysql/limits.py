@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from vtasks_asgi.core.limits import HELD, HOLD_LIMIT, Gate, Gates, Limit
 from vtasks_asgi.store.database.limited import limit_of, some_keys
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
-from vtasks_asgi.store.database.records import DELAYED, READY
 
 #: A queue and a key of it.
 type Key = tuple[str, str]
@@ -59,7 +58,10 @@ SELECT (SELECT COUNT(*) FROM (SELECT 1 {_OF_KEY} 0 LIMIT %s) AS ready)
 
 _NEXT = f"SELECT seq {_OF_KEY} 3 ORDER BY limit_turn, seq LIMIT %s FOR UPDATE SKIP LOCKED"
 
-_LET_GO = "UPDATE vtasks_message SET state = %s, run_at = %s WHERE seq IN %s"
+_LET_GO = """
+UPDATE vtasks_message SET state = CASE WHEN %s THEN 1 WHEN line IS NULL THEN 0 ELSE 3 END,
+    run_at = %s WHERE seq IN %s
+"""
 
 _NOBODY_WAITS = "UPDATE vtasks_limit SET held = 0 WHERE queue = %s AND `key` = %s"
 
@@ -139,7 +141,7 @@ def _let_go(step: Step, queue: str, key: str) -> float | None:
     if not turn.count:
         return None
     for seqs in lists([seq for (seq,) in step.rows(_NEXT, queue, key, turn.count)]):
-        step.run(_LET_GO, DELAYED if turn.due > step.now else READY, turn.due, seqs)
+        step.run(_LET_GO, turn.due > step.now, turn.due, seqs)
     return turn.due
 
 

@@ -12,18 +12,18 @@ from vtasks_asgi.store.database.limited import columns_of
 from vtasks_asgi.store.database.mysql import unique
 from vtasks_asgi.store.database.mysql.link import is_duplicate
 from vtasks_asgi.store.database.mysql.step import LIST_LIMIT, Row, Step, lists
-from vtasks_asgi.store.database.records import DELAYED, READY
+from vtasks_asgi.store.database.records import DELAYED, LINED, READY
 
 #: Bytes of bodies after which a statement ends: far from any server's max_allowed_packet.
 SIZE_LIMIT = 1 << 20
 
 _PUSH = """
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key)
+    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key, line)
 VALUES """
-_ROW = "(%s, %s, %s, %s, %s, %s, 0, 0, %s, %s)"
-_PUSH_LIMITED = _PUSH.replace("unique_key)", "unique_key, limit_key, limit_count, limit_interval)")
-_ROW_LIMITED = "(%s, %s, %s, %s, %s, %s, 0, 0, %s, %s, %s, %s, %s)"
+_ROW = "(%s, %s, %s, %s, %s, %s, 0, 0, %s, %s, %s)"
+_PUSH_LIMITED = _PUSH.replace("line)", "line, limit_key, limit_count, limit_interval)")
+_ROW_LIMITED = "(%s, %s, %s, %s, %s, %s, 0, 0, %s, %s, %s, %s, %s, %s)"
 
 _FINISHED = """
 SELECT uid FROM vtasks_result WHERE uid IN %s
@@ -131,9 +131,11 @@ def _insert(step: Step, items: Sequence[Item]) -> None:
 
 def _row(message: Message, now: float) -> Row:
     run_at = message.due(now)
-    state = DELAYED if run_at is not None and run_at > now else READY
-    key = message.unique
-    return message.id, message.queue, state, message.priority, now, run_at, message.body, key
+    state = READY if message.line is None else LINED
+    if run_at is not None and run_at > now:
+        state = DELAYED
+    routing = (message.id, message.queue, state, message.priority, now, run_at)
+    return *routing, message.body, message.unique, message.line
 
 
 def _row_limited(message: Message, now: float) -> Row:

@@ -37,6 +37,7 @@ from vtasks_asgi.store.database.mysql.watcher import Watcher
 from vtasks_asgi.store.database.mysql.worker import Work, Worker, patiently
 from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
+from vtasks_asgi.store.database.turns import Turns
 from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
@@ -76,6 +77,7 @@ class MySQLStore(MySQLGroups):
         self._cap = dead_letter_cap
         self._doorbell = Doorbell()
         self._heard: dict[str, int] = {}
+        self._turns = Turns()
         self._paces: defaultdict[str, Paces] = defaultdict(Paces)
         self._crew: Crew | None = None
         self._pushes = GroupCommit(self._push_group)
@@ -134,16 +136,9 @@ class MySQLStore(MySQLGroups):
 
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
         self._heard[queue] = self._doorbell.listen(queue)
-        return await self._open.consumer.submit(
-            partial(
-                consume.claim,
-                queue=queue,
-                limit=limit,
-                worker=worker,
-                lease=lease,
-                paces=self._paces[queue],
-            )
-        )
+        claim = partial(consume.claim, queue=queue, limit=limit, worker=worker, lease=lease)
+        paces, turns = self._paces[queue], self._turns
+        return await self._open.consumer.submit(partial(claim, paces=paces, turns=turns))
 
     def extend(self, claims: Sequence[Claim], *, lease: float) -> list[Claim]:
         return self._open.keeper.call(lambda step: consume.extend(step, claims, lease))

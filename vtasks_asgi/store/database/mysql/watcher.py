@@ -20,7 +20,7 @@ SELECT NULL, name FROM vtasks_pause WHERE kind = 0 AND (until IS NULL OR until >
 """
 _READY = """
 SELECT EXISTS (SELECT 1 FROM vtasks_message FORCE INDEX (vtasks_message_turn)
-    WHERE queue IN %s AND state = 0)
+    WHERE queue IN %s AND state IN (0, 3))
 """
 
 

@@ -54,6 +54,15 @@ def int8s(values: Sequence[int]) -> Int8s:
     return _array(Int8s, len(encoded), _LENGTH_8, _LENGTH_8.join(encoded))
 
 
+def int8s_or_null(values: Sequence[int | None]) -> Int8s:
+    """An ``int8[]`` in which some are NULL, or all."""
+    parts = [
+        _NULL if value is None else _LENGTH_8 + value.to_bytes(8, "big", signed=True)
+        for value in values
+    ]
+    return _array(Int8s, len(parts), *parts)
+
+
 def texts(values: Iterable[str | None]) -> Texts:
     """A ``text[]``.
 

@@ -1,6 +1,7 @@
 """Taking messages in hand and holding them, as plans."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from secrets import token_hex
 
 from vtasks_asgi.core.limits import HELD
@@ -16,7 +17,8 @@ _COLUMNS = (
     "m.seq, m.uid, m.body, m.priority, m.attempt, m.crashes, m.history, m.run_at, m.unique_key,"
     " m.note"
 )
-_LIMITED_COLUMNS = f"{_COLUMNS}, {limits.COLUMNS}"
+#: What a claim needs to know of a message.
+COLUMNS = f"{_COLUMNS}, {limits.COLUMNS}"
 
 _PAUSE = """
 pause AS MATERIALIZED (
@@ -25,7 +27,8 @@ pause AS MATERIALIZED (
 """
 
 #: Promotes what is due, takes the best, and says when more is due: one statement, so one snapshot.
-#: A pause is looked up once, and keeps the message table from being read for what is ready.
+#: A pause is looked up once, and keeps the message table from being read for what is ready. So
+#: does a message in a line, which is left to ``lines.claim``: it tells that there is one.
 #: What is locked is skipped, and what another worker has changed meanwhile is looked at again
 #: (EvalPlanQual), so nothing is handed out twice. The arrays make sure that the rows are found by
 #: primary key whatever the planner thinks their number is. What has a limit is only named, and left
@@ -34,18 +37,24 @@ CLAIM = f"""
 WITH {NOW},
 {_PAUSE},
 due AS MATERIALIZED (
-    SELECT seq, priority, limit_key FROM vtasks_message
+    SELECT seq, priority, limit_key, line FROM vtasks_message
     WHERE queue = $1 AND state = 1 AND run_at <= (SELECT now FROM t)
     ORDER BY run_at LIMIT {PROMOTE_LIMIT} FOR UPDATE SKIP LOCKED),
+lined AS MATERIALIZED (
+    SELECT WHERE EXISTS (SELECT 1 FROM vtasks_message WHERE queue = $1 AND state = 3)
+        OR EXISTS (SELECT 1 FROM due WHERE line IS NOT NULL)),
 ready AS MATERIALIZED (
     SELECT seq, priority, limit_key FROM vtasks_message
-    WHERE queue = $1 AND state = 0 AND NOT EXISTS (SELECT 1 FROM pause)
+    WHERE queue = $1 AND state = 0
+      AND NOT EXISTS (SELECT 1 FROM pause) AND NOT EXISTS (SELECT 1 FROM lined)
     ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED),
 best AS MATERIALIZED (
-    SELECT seq, limit_key FROM (SELECT * FROM due UNION ALL SELECT * FROM ready) AS either
-    WHERE NOT EXISTS (SELECT 1 FROM pause) ORDER BY priority DESC, seq LIMIT $2),
+    SELECT seq, limit_key FROM (
+        SELECT seq, priority, limit_key FROM due UNION ALL SELECT * FROM ready) AS either
+    WHERE NOT EXISTS (SELECT 1 FROM pause) AND NOT EXISTS (SELECT 1 FROM lined)
+    ORDER BY priority DESC, seq LIMIT $2),
 promoted AS (
-    UPDATE vtasks_message SET state = 0
+    UPDATE vtasks_message SET state = CASE WHEN line IS NULL THEN 0 ELSE 3 END
     WHERE seq = ANY (ARRAY(
         SELECT seq FROM due EXCEPT SELECT seq FROM best WHERE limit_key IS NULL))),
 taken AS (
@@ -58,11 +67,12 @@ later AS (
         SELECT run_at FROM vtasks_message
         WHERE queue = $1 AND state = 1 AND run_at > (SELECT now FROM t) AND run_at < {HELD!r}
         ORDER BY run_at LIMIT 1), (SELECT until FROM pause)) - (SELECT now FROM t) END AS next_due,
-    (SELECT array_agg(seq) FROM best WHERE limit_key IS NOT NULL) AS limited)
-SELECT later.next_due, later.limited, taken.* FROM later LEFT JOIN taken ON true
+    (SELECT array_agg(seq) FROM best WHERE limit_key IS NOT NULL) AS limited,
+    EXISTS (SELECT 1 FROM lined) AND NOT EXISTS (SELECT 1 FROM pause) AS lined)
+SELECT later.next_due, later.limited, later.lined, taken.* FROM later LEFT JOIN taken ON true
 """
 
-_BY_AGE = "FROM vtasks_message WHERE queue = $1 AND seq >= $2 AND state = 0"
+_BY_AGE = "FROM vtasks_message WHERE queue = $1 AND seq >= $2 AND state IN (0, 3)"
 
 _FIRST = f"SELECT seq {_BY_AGE} ORDER BY seq LIMIT 1"
 
@@ -87,8 +97,7 @@ lost AS MATERIALIZED (
 UPDATE vtasks_message AS m SET crashes = m.crashes + 1, token = $3, worker = $4,
     started_at = t.now, lease_until = t.now + $5::float8
 FROM lost, t WHERE m.seq = lost.seq
-RETURNING lost.lease_until, lost.worker, lost.started_at, m.cancelled_at IS NOT NULL,
-    {_LIMITED_COLUMNS}
+RETURNING lost.lease_until, lost.worker, lost.started_at, m.cancelled_at IS NOT NULL, {COLUMNS}
 """
 
 # A row that is being settled at this moment is neither extended nor lost, and never waited for.
@@ -104,19 +113,28 @@ SELECT seq, token FROM held
 """
 
 
-def claim(
-    queue: str, limit: int, *, worker: str, lease: float
-) -> Plan[tuple[Claimed, Sequence[int]]]:
-    """Promote what is due, then take the best ``limit`` messages; and those left to ``admit``."""
+@dataclass(slots=True)
+class Left:
+    """What the first step of a claim leaves to a second one, which needs a transaction."""
+
+    #: The messages left to ``admit``.
+    limited: Sequence[int]
+    #: Something stands in a line: nothing was taken, and all is left to ``lines.claim``.
+    lined: bool
+
+
+def claim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[tuple[Claimed, Left]]:
+    """Promote what is due, then take the best ``limit`` messages; and what is left to others."""
     token = token_hex(8)
     query = Query(CLAIM, (queue, max(limit, 0), token, worker, lease))
     [rows] = yield [query]
-    next_due, limited = rows[0][:2]
-    if rows[0][2] is None:
-        return Claimed([], next_due), limited or ()
-    taken = [row[2:] for row in rows]
+    next_due, limited, lined = rows[0][:3]
+    left = Left(limited or (), lined)
+    if rows[0][3] is None:
+        return Claimed([], next_due), left
+    taken = [row[3:] for row in rows]
     taken.sort(key=_by_priority)  # RETURNING promises no order
-    return Claimed([_claim(queue, token, row) for row in taken], next_due), limited or ()
+    return Claimed([claim_of(queue, token, row) for row in taken], next_due), left
 
 
 def admit(
@@ -124,12 +142,16 @@ def admit(
 ) -> Plan[Claimed]:
     """Take those of these messages as well that their limits allow; of several steps."""
     rows, token, next_due = yield from limits.admit(
-        queue, limited, _LIMITED_COLUMNS, worker=worker, lease=lease
+        queue, limited, COLUMNS, worker=worker, lease=lease
     )
-    claims = [*claimed.claims, *(_claim(queue, token, row) for row in rows)]
+    claims = [*claimed.claims, *(claim_of(queue, token, row) for row in rows)]
     claims.sort(key=lambda claim: (-claim.priority, claim.handle))
-    known = [due for due in (next_due, claimed.next_due) if due is not None]
-    return Claimed(claims, min(known, default=None))
+    return Claimed(claims, sooner(next_due, claimed.next_due))
+
+
+def sooner(*dates: float | None) -> float | None:
+    """The first of those that are known."""
+    return min((due for due in dates if due is not None), default=None)
 
 
 def first(queue: str, since: int) -> Plan[int]:
@@ -144,14 +166,15 @@ def claim_later(
     """Take up to ``limit`` ready messages from this one on, oldest first."""
     token = token_hex(8)
     [rows] = yield [Query(_LATER, (queue, since, max(limit, 0), token, worker, lease))]
-    return [_claim(queue, token, row) for row in sorted(rows, key=lambda row: row[0])]
+    return [claim_of(queue, token, row) for row in sorted(rows, key=lambda row: row[0])]
 
 
 def _by_priority(row: Row) -> tuple[int, int]:
     return -row[3], row[0]
 
 
-def _claim(queue: str, token: str, row: Row) -> Claim:
+def claim_of(queue: str, token: str, row: Row) -> Claim:
+    """From a row of ``COLUMNS``, or of those without the limit's."""
     seq, uid, body, priority, attempt, crashes, history, run_at, key, note, *limit = row
     return Claim(
         *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
@@ -172,7 +195,7 @@ def reclaim(
     rows.sort(key=lambda row: (row[0], row[4]))
     claims = []
     for _, lost_worker, lost_at, cancelled, *columns in rows:
-        claim = _claim(queue, token, tuple(columns))
+        claim = claim_of(queue, token, tuple(columns))
         claim.lost_worker, claim.lost_at, claim.cancelled = lost_worker, lost_at, cancelled
         claims.append(claim)
     return claims, keys

@@ -27,12 +27,12 @@ def burial(reason: str, which: str, *, number: str = "s.n") -> str:
     gone AS (
         DELETE FROM vtasks_message AS m {which}
         RETURNING {number} AS n, m.uid, m.queue, m.priority, m.attempt, m.crashes, m.body,
-            m.history, m.unique_key, m.note, {COLUMNS}),
+            m.history, m.unique_key, m.note, {COLUMNS}, m.line),
     buried AS (
         INSERT INTO vtasks_deadletter (uid, queue, priority, attempt, crashes, body, history,
-            reason, finished_at, unique_key, note, limit_key, limit_count, limit_interval)
+            reason, finished_at, unique_key, note, limit_key, limit_count, limit_interval, line)
         SELECT uid, queue, priority, attempt, crashes, body, history, '{reason}', t.now,
-            unique_key, note, limit_key, limit_count, limit_interval
+            unique_key, note, limit_key, limit_count, limit_interval, line
         FROM gone, t ORDER BY n
         ON CONFLICT (uid) DO UPDATE SET history = excluded.history, reason = excluded.reason,
             finished_at = excluded.finished_at, note = excluded.note),

@@ -10,10 +10,10 @@ from vtasks_asgi.store.database.postgres.keys import NOW
 from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row
 from vtasks_asgi.store.database.queues import BY_STATE, known_queues
 from vtasks_asgi.store.database.records import (
+    CONDITIONS,
     DEAD_ROWS,
     DONE_ROWS,
     LIVE_ROWS,
-    NUMBERS,
     READY,
     STATES,
     TABLES,
@@ -33,7 +33,7 @@ SELECT uid, queue, body, priority, attempt, crashes, history, note, state, run_a
     started_at, NULL::text, NULL::float8, NULL::bytea
 FROM vtasks_message WHERE uid = ANY ($1)
 UNION ALL
-SELECT uid, queue, body, priority, attempt, crashes, history, note, 3, NULL, NULL, NULL, reason,
+SELECT uid, queue, body, priority, attempt, crashes, history, note, 6, NULL, NULL, NULL, reason,
     finished_at, NULL
 FROM vtasks_deadletter WHERE uid = ANY ($1)
 UNION ALL
@@ -41,15 +41,15 @@ SELECT uid, queue, body, priority, NULL, NULL, history, note, 4, NULL, NULL, NUL
     finished_at, value
 FROM vtasks_result WHERE uid = ANY ($1) AND expires_at > (SELECT now FROM t)
 """
-_DEAD, _DONE = 3, 4
+_DEAD, _DONE = 6, 4  # beside the states of live messages
 
 _STATS = f"""
 WITH {NOW}
-SELECT m.queue, CASE WHEN m.state = 1 AND m.run_at <= t.now THEN 0 ELSE m.state END, count(*),
-    t.now - min(greatest(m.created_at, m.run_at))
+SELECT m.queue, CASE WHEN m.state = 3 OR m.state = 1 AND m.run_at <= t.now THEN 0 ELSE m.state END,
+    count(*), t.now - min(greatest(m.created_at, m.run_at))
 FROM vtasks_message AS m, t WHERE m.queue = ANY ($1) GROUP BY 1, 2, t.now
 UNION ALL
-SELECT d.queue, 3, count(*), NULL FROM vtasks_deadletter AS d WHERE d.queue = ANY ($1) GROUP BY 1
+SELECT d.queue, 6, count(*), NULL FROM vtasks_deadletter AS d WHERE d.queue = ANY ($1) GROUP BY 1
 UNION ALL
 SELECT p.name, 5, 0, NULL FROM vtasks_pause AS p, t
 WHERE p.kind = 0 AND p.name = ANY ($1) AND (p.until IS NULL OR p.until > t.now)
@@ -72,12 +72,12 @@ WITH {NOW},
 letter AS (
     DELETE FROM vtasks_deadletter AS d USING unnest($1::text[]) WITH ORDINALITY AS w(uid, n)
     WHERE d.uid = w.uid RETURNING w.n, d.uid, d.queue, d.priority, d.body, d.unique_key, d.note,
-        d.limit_key, d.limit_count, d.limit_interval)
+        d.limit_key, d.limit_count, d.limit_interval, d.line)
 INSERT INTO vtasks_message
     (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note,
-    limit_key, limit_count, limit_interval)
-SELECT uid, queue, 0, priority, t.now, 0, 0, body, unique_key, note,
-    limit_key, limit_count, limit_interval
+    limit_key, limit_count, limit_interval, line)
+SELECT uid, queue, CASE WHEN line IS NULL THEN 0 ELSE 3 END, priority, t.now, 0, 0, body,
+    unique_key, note, limit_key, limit_count, limit_interval, line
 FROM letter, t ORDER BY n
 ON CONFLICT (uid) DO NOTHING
 """
@@ -139,7 +139,7 @@ def browse(
     if limit < 1:
         raise ValueError("limit must be at least 1")
     after = cursor_position(cursor)
-    make, rows_of, among = live_record, LIVE_ROWS, f"state = {NUMBERS.get(state)}"
+    make, rows_of, among = live_record, LIVE_ROWS, CONDITIONS.get(state)
     if state is State.DEAD:
         make, rows_of, among = dead_record, DEAD_ROWS, "true"
     elif state is State.DONE:
@@ -178,7 +178,7 @@ def requeue(ids: Sequence[str]) -> Plan[tuple[int, set[str]]]:
 def purge(queue: str, state: State, before: float | None) -> Plan[int]:
     """Delete one chunk of a state, or of what is older than ``before``; how many it was."""
     table, age = TABLES[state]
-    among = f"state = {NUMBERS[state]}" if state in NUMBERS else "true"
+    among = CONDITIONS.get(state, "true")
     text = f"""
     DELETE FROM {table} WHERE seq = ANY (ARRAY(
         SELECT seq FROM {table}

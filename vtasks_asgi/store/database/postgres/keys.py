@@ -52,7 +52,8 @@ WHERE m.uid = ANY ($1) AND m.attempt = 0 ORDER BY m.seq FOR UPDATE
 _MERGE = f"""
 WITH {NOW}
 UPDATE vtasks_message AS m
-SET body = w.body, state = CASE WHEN w.keep IS NOT NULL AND m.run_at IS NULL THEN 0 ELSE 1 END,
+SET body = w.body,
+    state = CASE WHEN w.keep IS NOT NULL AND m.run_at IS NULL THEN m.state ELSE 1 END,
     run_at = CASE WHEN w.keep IS NULL OR m.run_at IS NOT NULL
         THEN least(t.now + w.wait, m.created_at + w.longest) END
 FROM unnest($1::text[], $2::bytea[], $3::float8[], $4::float8[], $5::float8[])

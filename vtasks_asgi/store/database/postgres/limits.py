@@ -5,12 +5,13 @@ later statement, which under READ COMMITTED sees what those have done for whom t
 Messages are never waited for with a key locked: what somebody else has locked is skipped.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
 
 from vtasks_asgi.core.limits import HELD, HOLD_LIMIT, Gate, Gates, Limit
-from vtasks_asgi.store.base import Settlement
+from vtasks_asgi.store.base import Claim, Settlement
 from vtasks_asgi.store.database.limited import SWEEP_LIMIT, limit_of
 from vtasks_asgi.store.database.postgres.arrays import float8s, int8s, texts
 from vtasks_asgi.store.database.postgres.keys import NOW, Key
@@ -49,6 +50,11 @@ GROUP BY m.limit_key
 _CLOCK = f"WITH {NOW} SELECT now FROM t"
 
 _PUT_BACK = f"UPDATE vtasks_message SET state = 1, run_at = {_HELD} WHERE seq = ANY ($1)"
+_TAKE_BACK = f"""
+UPDATE vtasks_message SET state = 1, run_at = {_HELD}, attempt = attempt - 1,
+    token = NULL, worker = NULL, started_at = NULL, lease_until = NULL
+WHERE seq = ANY ($1)
+"""
 
 # The last first, so that those that stay ready in a flood are those that should be.
 _PUT_ASIDE = f"""
@@ -58,6 +64,7 @@ UPDATE vtasks_message SET state = 1, run_at = {_HELD} WHERE seq = ANY (ARRAY(
       AND limit_interval IS NOT DISTINCT FROM $4::float8
     ORDER BY run_at DESC, priority, seq DESC LIMIT {HOLD_LIMIT} FOR UPDATE SKIP LOCKED))
 """
+_PUT_ASIDE_LINED = _PUT_ASIDE.replace("state = 0", "state = 3")
 _PUT_ASIDE_DUE = _PUT_ASIDE.replace("state = 0", "state = 1 AND run_at <= $5::float8")
 
 _KEEP = """
@@ -94,7 +101,8 @@ _TURNS = "unnest($1::text[], $2::text[], $3::float8[], $4::int8[]) AS w(queue, k
 _MISSING = """
 greatest(0, w.wanted - (SELECT count(*) FROM (
     SELECT 1 FROM vtasks_message AS m
-    WHERE m.queue = w.queue AND m.limit_key = w.key AND m.state = 0 LIMIT w.wanted) AS ready)
+    WHERE m.queue = w.queue AND m.limit_key = w.key AND m.state IN (0, 3)
+    LIMIT w.wanted) AS ready)
   - (SELECT count(*) FROM (
     SELECT 1 FROM vtasks_message AS m
     WHERE m.queue = w.queue AND m.limit_key = w.key AND m.state = 1 AND m.run_at <= w.due
@@ -109,7 +117,8 @@ WITH next AS MATERIALIZED (
         SELECT m.seq FROM vtasks_message AS m
         WHERE m.queue = w.queue AND m.limit_key = w.key AND m.state = 1 AND m.run_at = {_HELD}
         ORDER BY m.priority DESC, m.seq LIMIT {_MISSING} FOR UPDATE OF m SKIP LOCKED) AS n)
-UPDATE vtasks_message AS m SET run_at = next.due, state = CASE WHEN next.due > $5 THEN 1 ELSE 0 END
+UPDATE vtasks_message AS m SET run_at = next.due,
+    state = CASE WHEN next.due > $5 THEN 1 WHEN m.line IS NULL THEN 0 ELSE 3 END
 FROM next WHERE m.seq = next.seq
 RETURNING m.run_at
 """
@@ -161,13 +170,38 @@ def admit(
         (taken if limit is None or gates.admit(limit) else denied).append(seq)
     token = token_hex(8)
     take = Query(_take(columns), (int8s(taken), token, worker, now, lease))
-    rows, *_ = yield [take, *_pass(queue, gates, denied)]
+    rows, *_ = yield [take, *_pass(queue, gates, denied, _PUT_BACK)]
+    return rows, token, (yield from _next_due(queue, gates, denied, now))
+
+
+def sift(queue: str, claims: Sequence[Claim]) -> Plan[tuple[list[Claim], float | None]]:
+    """Those of one claim, taken in this transaction, that may start; the others are put aside.
+
+    And in how many seconds more will be due.
+    """
+    limited = int8s([claim.handle for claim in claims if claim.limit is not None])
+    locked, running, [(now,)] = yield [
+        Query(_LOCK_OF, (limited,)),
+        Query(_RUNNING, (queue, limited)),
+        Query(_CLOCK),
+    ]
+    tats, counts = dict[str, float](locked), Counter[str](dict(running))
+    counts.subtract(c.limit.key for c in claims if c.limit is not None)
+    gates = Gates(lambda key: Gate(now, max(0, counts[key]), tats.get(key, 0.0)))
+    kept = [c for c in claims if c.limit is None or gates.admit(c.limit)]
+    admitted = {claim.handle for claim in kept}
+    denied = [claim.handle for claim in claims if claim.handle not in admitted]
+    yield list(_pass(queue, gates, denied, _TAKE_BACK))
+    return kept, (yield from _next_due(queue, gates, denied, now))
+
+
+def _next_due(queue: str, gates: Gates, denied: Sequence[int], now: float) -> Plan[float | None]:
     if not gates.passed:
-        return rows, token, None
+        return None
     dates = yield from let_go([(queue, key) for key in gates.keys])
     if denied:
-        return rows, token, 0.0
-    return rows, token, max(0.0, min(dates) - now) if dates else None
+        return 0.0
+    return max(0.0, min(dates) - now) if dates else None
 
 
 def _take(columns: str) -> str:
@@ -178,12 +212,13 @@ def _take(columns: str) -> str:
     """
 
 
-def _pass(queue: str, gates: Gates, denied: Sequence[int]) -> Iterable[Query]:
+def _pass(queue: str, gates: Gates, denied: Sequence[int], back: str) -> Iterable[Query]:
     if denied:
-        yield Query(_PUT_BACK, (int8s(denied),))
+        yield Query(back, (int8s(denied),))
     for limit in gates.denied:
         values = (queue, limit.key, limit.concurrency, limit.interval)
         yield Query(_PUT_ASIDE, values)
+        yield Query(_PUT_ASIDE_LINED, values)
         yield Query(_PUT_ASIDE_DUE, (*values, gates.passed[limit.key].due(limit)))
     if gates.passed:
         full = {limit.key for limit in gates.denied}

@@ -6,7 +6,7 @@ from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.base import Receipt, Ticked
 from vtasks_asgi.store.database.limited import columns_of
 from vtasks_asgi.store.database.postgres import keys
-from vtasks_asgi.store.database.postgres.arrays import byteas, float8s, int8s, texts
+from vtasks_asgi.store.database.postgres.arrays import byteas, float8s, int8s, int8s_or_null, texts
 from vtasks_asgi.store.database.postgres.keys import NOW
 from vtasks_asgi.store.database.postgres.plan import Plan, Query
 from vtasks_asgi.store.database.postgres.verdicts import Verdicts
@@ -20,34 +20,36 @@ _PUSH = f"""
 WITH {NOW},
 stored AS (
     INSERT INTO vtasks_message
-        (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key)
-    SELECT m.uid, m.queue, CASE WHEN m.run_at > t.now OR m.wait > 0 THEN 1 ELSE 0 END, m.priority,
-        t.now, coalesce(t.now + m.wait, m.run_at), 0, 0, m.body, m.key
+        (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key, line)
+    SELECT m.uid, m.queue, CASE WHEN m.run_at > t.now OR m.wait > 0 THEN 1
+            WHEN m.line IS NULL THEN 0 ELSE 3 END, m.priority,
+        t.now, coalesce(t.now + m.wait, m.run_at), 0, 0, m.body, m.key, m.line
     FROM unnest($1::text[], $2::text[], $3::int8[], $4::float8[], $5::bytea[], $6::text[],
-            $7::float8[])
-        WITH ORDINALITY AS m(uid, queue, priority, run_at, body, key, wait, n), t
+            $7::float8[], $8::int8[])
+        WITH ORDINALITY AS m(uid, queue, priority, run_at, body, key, wait, line, n), t
     WHERE NOT EXISTS (SELECT 1 FROM vtasks_result AS r WHERE r.uid = m.uid)
       AND NOT EXISTS (SELECT 1 FROM vtasks_deadletter AS d WHERE d.uid = m.uid)
     ORDER BY m.n
     ON CONFLICT (uid) DO NOTHING
     RETURNING uid)
-SELECT CASE WHEN count(*) < $8 THEN coalesce(array_agg(uid), '{{}}') END FROM stored
+SELECT CASE WHEN count(*) < $9 THEN coalesce(array_agg(uid), '{{}}') END FROM stored
 """
 
 _PUSH_LIMITED = (
-    _PUSH.replace("unique_key)", "unique_key, limit_key, limit_count, limit_interval)")
-    .replace("m.body, m.key\n", "m.body, m.key, m.limit_key, m.most::int4, m.pace\n")
-    .replace("$7::float8[])", "$7::float8[], $9::text[], $10::float8[], $11::float8[])")
-    .replace("wait, n)", "wait, limit_key, most, pace, n)")
+    _PUSH.replace("line)", "line, limit_key, limit_count, limit_interval)")
+    .replace("m.line\n    FROM", "m.line, m.limit_key, m.most::int4, m.pace\n    FROM")
+    .replace("$8::int8[])", "$8::int8[], $10::text[], $11::float8[], $12::float8[])")
+    .replace("line, n)", "line, limit_key, most, pace, n)")
 )
 
 #: The same for one, the common case of a site: no array, nothing for the planner to get wrong.
 _PUSH_ONE = f"""
 WITH {NOW}
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key)
-SELECT $1::text, $2::text, CASE WHEN $4::float8 > t.now OR $7::float8 > 0 THEN 1 ELSE 0 END,
-    $3::int8, t.now, coalesce(t.now + $7::float8, $4::float8), 0, 0, $5::bytea, $6::text
+    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key, line)
+SELECT $1::text, $2::text, CASE WHEN $4::float8 > t.now OR $7::float8 > 0 THEN 1
+        WHEN $8::int8 IS NULL THEN 0 ELSE 3 END,
+    $3::int8, t.now, coalesce(t.now + $7::float8, $4::float8), 0, 0, $5::bytea, $6::text, $8::int8
 FROM t
 WHERE NOT EXISTS (SELECT 1 FROM vtasks_result AS r WHERE r.uid = $1::text)
   AND NOT EXISTS (SELECT 1 FROM vtasks_deadletter AS d WHERE d.uid = $1::text)
@@ -112,6 +114,7 @@ def _insert_one(message: Message) -> Query:
         message.body,
         message.unique,
         message.debounce,
+        message.line,
     )
     return Query(_PUSH_ONE, values, tuned=False)
 
@@ -125,6 +128,7 @@ def _insert(messages: Sequence[Message]) -> Query:
         byteas([each.body for each in messages]),
         texts([each.unique for each in messages]),
         float8s([each.debounce for each in messages]),
+        int8s_or_null([each.line for each in messages]),
         len(messages),
     )
     if all(each.limit is None for each in messages):

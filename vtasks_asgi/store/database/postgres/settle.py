@@ -47,13 +47,13 @@ WITH {NOW},
 gone AS (
     DELETE FROM vtasks_message AS m WHERE {FENCED}
     RETURNING {NUMBER} AS n, m.uid, m.queue, m.priority, m.attempt, m.crashes, m.body,
-        m.unique_key, {limits.COLUMNS}),
+        m.unique_key, {limits.COLUMNS}, m.line),
 buried AS (
     INSERT INTO vtasks_deadletter (uid, queue, priority, attempt, crashes, body, history, reason,
-        finished_at, unique_key, note, limit_key, limit_count, limit_interval)
+        finished_at, unique_key, note, limit_key, limit_count, limit_interval, line)
     SELECT uid, queue, priority, attempt, crashes, body, ($5::bytea[])[n],
         left(($4::text[])[n], 200), t.now, unique_key, ($3::bytea[])[n],
-        limit_key, limit_count, limit_interval
+        limit_key, limit_count, limit_interval, line
     FROM gone, t ORDER BY ($6::int8[])[n]
     ON CONFLICT (uid) DO UPDATE SET history = excluded.history, reason = excluded.reason,
         finished_at = excluded.finished_at, note = excluded.note)
@@ -63,7 +63,7 @@ SELECT n FROM gone
 _LET_GO = f"""
 token = NULL, worker = NULL, started_at = NULL, lease_until = NULL,
     note = ($3::bytea[])[{NUMBER}], run_at = t.now + ($4::float8[])[{NUMBER}],
-    state = CASE WHEN ($4::float8[])[{NUMBER}] > 0 THEN 1 ELSE 0 END
+    state = CASE WHEN ($4::float8[])[{NUMBER}] > 0 THEN 1 WHEN m.line IS NULL THEN 0 ELSE 3 END
 """
 
 _RETRY = f"""

@@ -29,7 +29,7 @@ from vtasks_asgi.store.base import (
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.pace import Paces
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
-from vtasks_asgi.store.database.postgres import claim, control, inspect, limits, push, settle
+from vtasks_asgi.store.database.postgres import claim, control, inspect, limits, lines, push, settle
 from vtasks_asgi.store.database.postgres.admission import admit
 from vtasks_asgi.store.database.postgres.bell import Listener, Ringer
 from vtasks_asgi.store.database.postgres.connections import mapped_errors
@@ -37,6 +37,7 @@ from vtasks_asgi.store.database.postgres.grouping import PostgresGroups
 from vtasks_asgi.store.database.postgres.plan import Plan
 from vtasks_asgi.store.database.postgres.pool import POOL_SIZE
 from vtasks_asgi.store.database.postgres.runner import Runner
+from vtasks_asgi.store.database.turns import Turns
 from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
@@ -60,6 +61,7 @@ class PostgresStore(PostgresGroups):
         self._ringer = Ringer()
         self._listener: Listener | None = None
         self._heard: dict[str, int] = {}
+        self._turns = Turns()
         self._paces: defaultdict[str, Paces] = defaultdict(Paces)
         # Apart, for a unique key may have to wait for the end of somebody's transaction.
         self._pushes = GroupCommit(self._push_group)
@@ -153,12 +155,16 @@ class PostgresStore(PostgresGroups):
         self._heard[queue] = self._doorbell.listen(queue)
         paces = self._paces[queue]
         if paces.ready.begin():
-            claimed, more = await self._runner.run(
+            claimed, left = await self._runner.run(
                 lambda: claim.claim(queue, limit, worker=worker, lease=lease)
             )
-            if more:
+            if left.lined:
+                take = partial(lines.claim, worker=worker, lease=lease, turns=self._turns)
+                by_turns = partial(take, queue, limit, claimed)
+                claimed = await self._runner.run(by_turns, transaction=True)
+            elif left.limited:
                 claimed = await admit(
-                    self._runner, queue, more, claimed, worker=worker, lease=lease
+                    self._runner, queue, left.limited, claimed, worker=worker, lease=lease
                 )
             if paces.ready.end():
                 first = await self._runner.run(lambda: claim.first(queue, paces.first))

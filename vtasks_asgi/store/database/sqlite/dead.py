@@ -7,9 +7,9 @@ from vtasks_asgi.store.database.sqlite import unique
 _BURY = """
 INSERT INTO vtasks_deadletter
     (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note,
-    limit_key, limit_count, limit_interval)
+    limit_key, limit_count, limit_interval, line)
 SELECT uid, queue, priority, attempt, crashes, body, history, ?2, ?3, unique_key, note,
-    limit_key, limit_count, limit_interval
+    limit_key, limit_count, limit_interval, line
 FROM vtasks_message WHERE seq = ?1
 """
 

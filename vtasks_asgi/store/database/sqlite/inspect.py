@@ -11,10 +11,10 @@ from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
 from vtasks_asgi.store.database.pauses import QUEUE
 from vtasks_asgi.store.database.queues import BY_STATE, known_queues
 from vtasks_asgi.store.database.records import (
+    CONDITIONS,
     DEAD_ROWS,
     DONE_ROWS,
     LIVE_ROWS,
-    NUMBERS,
     READY,
     STATES,
     TABLES,
@@ -26,8 +26,8 @@ from vtasks_asgi.store.database.records import (
 from vtasks_asgi.store.database.sqlite import control, limits, unique
 
 _COUNT = """
-SELECT queue, CASE WHEN state = 1 AND run_at <= ?1 THEN 0 ELSE state END AS is_now, count(*),
-    min(max(created_at, coalesce(run_at, created_at)))
+SELECT queue, CASE WHEN state = 3 OR state = 1 AND run_at <= ?1 THEN 0 ELSE state END AS is_now,
+    count(*), min(max(created_at, coalesce(run_at, created_at)))
 FROM vtasks_message WHERE queue IN (SELECT value FROM json_each(?2)) GROUP BY queue, is_now
 """
 
@@ -41,9 +41,9 @@ _KNOWN = known_queues(*BY_STATE)
 _EXHUME = """
 INSERT INTO vtasks_message
     (uid, queue, state, priority, created_at, attempt, crashes, body, unique_key, note,
-    limit_key, limit_count, limit_interval)
-SELECT uid, queue, 0, priority, ?, 0, 0, body, unique_key, note,
-    limit_key, limit_count, limit_interval
+    limit_key, limit_count, limit_interval, line)
+SELECT uid, queue, CASE WHEN line IS NULL THEN 0 ELSE 3 END, priority, ?, 0, 0, body, unique_key,
+    note, limit_key, limit_count, limit_interval, line
 FROM vtasks_deadletter WHERE uid = ?
 """
 
@@ -96,8 +96,8 @@ def browse(
         rows = conn.execute(query, (queue, now, after, limit + 1))
         make = done_record
     else:
-        query = f"{LIVE_ROWS} WHERE queue = ? AND state = ? {after_it}"
-        rows = conn.execute(query, (queue, NUMBERS[state], after, limit + 1))
+        query = f"{LIVE_ROWS} WHERE queue = ? AND {CONDITIONS[state]} {after_it}"
+        rows = conn.execute(query, (queue, after, limit + 1))
         make = live_record
     found, following = page(rows.fetchall(), limit)
     return [make(row) for row in found], following
@@ -133,9 +133,8 @@ def purge(conn: Connection, queue: str, state: State, before: float | None) -> i
     table, age = TABLES[state]
     query, values = f"DELETE FROM {table} WHERE queue = ?", [queue]
     parameters: list[Any] = list(values)
-    if state in NUMBERS:
-        query += " AND state = ?"
-        parameters.append(NUMBERS[state])
+    if state in CONDITIONS:
+        query += f" AND {CONDITIONS[state]}"
     if before is not None:
         query += f" AND {age} < ?"
         parameters.append(before)

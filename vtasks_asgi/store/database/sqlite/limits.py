@@ -10,7 +10,7 @@ from sqlite3 import Connection
 from vtasks_asgi.core.limits import HELD, HOLD_LIMIT, Gate, Gates, Limit
 from vtasks_asgi.store.base import Claim
 from vtasks_asgi.store.database.limited import bounded, some_keys
-from vtasks_asgi.store.database.records import DELAYED, READY
+from vtasks_asgi.store.database.records import LINED, READY
 
 _OF_KEY = "FROM vtasks_message WHERE queue = ?1 AND limit_key = ?2 AND"
 
@@ -33,7 +33,7 @@ WHERE seq = ?
 # the index has them, but for what has been tried before.
 _PUT_ASIDE = f"""
 UPDATE vtasks_message SET state = 1, run_at = {HELD!r} WHERE seq IN (
-    SELECT seq {_OF_KEY} state = 0 AND limit_count IS ?3 AND limit_interval IS ?4
+    SELECT seq {_OF_KEY} state = ?5 AND limit_count IS ?3 AND limit_interval IS ?4
     ORDER BY run_at DESC, priority, seq DESC LIMIT {HOLD_LIMIT})
 """
 _PUT_ASIDE_DUE = f"""
@@ -46,12 +46,14 @@ _WAITING = f"{_OF_KEY} state = 1 AND run_at = {HELD!r} ORDER BY priority DESC, s
 _FIRST = f"SELECT limit_count, limit_interval {_WAITING} 1"
 
 _AHEAD = f"""
-SELECT (SELECT count(*) FROM (SELECT 1 {_OF_KEY} state = 0 LIMIT ?4))
+SELECT (SELECT count(*) FROM (SELECT 1 {_OF_KEY} state IN (0, 3) LIMIT ?4))
      + (SELECT count(*) FROM (SELECT 1 {_OF_KEY} state = 1 AND run_at <= ?3 LIMIT ?4))
 """
 
 _LET_GO = f"""
-UPDATE vtasks_message SET state = ?3, run_at = ?4 WHERE seq IN (SELECT seq {_WAITING} ?5)
+UPDATE vtasks_message SET run_at = ?4,
+    state = CASE WHEN ?3 THEN 1 WHEN line IS NULL THEN 0 ELSE 3 END
+WHERE seq IN (SELECT seq {_WAITING} ?5)
 """
 
 _NOBODY_WAITS = "UPDATE vtasks_limit SET held = 0 WHERE queue = ? AND key = ? AND held"
@@ -89,7 +91,8 @@ def sift(conn: Connection, queue: str, claims: Sequence[Claim], now: float) -> l
             conn.execute(_KEEP, (queue, key, gate.tat, key in denied))
     for limit in gates.denied:
         due, alike = gates.passed[limit.key].due(limit), (limit.concurrency, limit.interval)
-        conn.execute(_PUT_ASIDE, (queue, limit.key, *alike))
+        for state in (READY, LINED):
+            conn.execute(_PUT_ASIDE, (queue, limit.key, *alike, state))
         conn.execute(_PUT_ASIDE_DUE, (queue, limit.key, *alike, due))
     let_go(conn, ((queue, key) for key in gates.keys), now)
     return kept
@@ -121,8 +124,7 @@ def let_go(conn: Connection, keys: Iterable[tuple[str, str]], now: float) -> Non
     for queue, key in keys:
         turn = _turn(conn, queue, key, now)
         if turn.count:
-            state = DELAYED if turn.due > now else READY
-            conn.execute(_LET_GO, (queue, key, state, turn.due, turn.count))
+            conn.execute(_LET_GO, (queue, key, turn.due > now, turn.due, turn.count))
         elif not turn.anybody:
             conn.execute(_NOBODY_WAITS, (queue, key))
 

@@ -24,22 +24,23 @@ from vtasks_asgi.store.base import (
 )
 from vtasks_asgi.store.database.limited import columns_of, limit_of
 from vtasks_asgi.store.database.pauses import nothing
-from vtasks_asgi.store.database.records import DELAYED, PROMOTE_LIMIT, READY
-from vtasks_asgi.store.database.sqlite import control, dead, limits, unique
+from vtasks_asgi.store.database.records import DELAYED, LINED, PROMOTE_LIMIT, READY
+from vtasks_asgi.store.database.sqlite import control, dead, limits, lines, unique
+from vtasks_asgi.store.database.turns import Turns
 
 # A finished message keeps its id as long as its result or dead letter is kept. Numbered, not named
 # parameters: binding names costs as much again as the insert.
 _PUSH = """
 INSERT INTO vtasks_message
-    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8
+    (uid, queue, state, priority, created_at, run_at, attempt, crashes, body, unique_key, line)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?8, ?9
 WHERE NOT EXISTS (SELECT 1 FROM vtasks_result WHERE uid = ?1)
   AND NOT EXISTS (SELECT 1 FROM vtasks_deadletter WHERE uid = ?1)
 ON CONFLICT (uid) DO NOTHING
 """
-_PUSH_LIMITED = _PUSH.replace(
-    "unique_key)", "unique_key, limit_key, limit_count, limit_interval)"
-).replace("?8\n", "?8, ?9, ?10, ?11\n")
+_PUSH_LIMITED = _PUSH.replace("line)", "line, limit_key, limit_count, limit_interval)").replace(
+    "?9\n", "?9, ?10, ?11, ?12\n"
+)
 
 _TICK = """
 INSERT INTO vtasks_tick (schedule, at) VALUES (?, ?)
@@ -49,7 +50,7 @@ ON CONFLICT (schedule) DO UPDATE SET at = excluded.at WHERE excluded.at > vtasks
 _NEXT_DUE = "SELECT min(run_at) FROM vtasks_message WHERE queue = ? AND state = 1"
 
 _PROMOTE = """
-UPDATE vtasks_message SET state = 0 WHERE seq IN (
+UPDATE vtasks_message SET state = CASE WHEN line IS NULL THEN 0 ELSE 3 END WHERE seq IN (
     SELECT seq FROM vtasks_message WHERE queue = ? AND state = 1 AND run_at <= ?
     ORDER BY run_at LIMIT ?)
 """
@@ -59,9 +60,14 @@ _COLUMNS = (
     " limit_key, limit_count, limit_interval"
 )
 
-_CLAIM = f"""
+_HOLD = """
 UPDATE vtasks_message
 SET state = 2, attempt = attempt + 1, token = ?, worker = ?, started_at = ?, lease_until = ?
+"""
+
+_CLAIM_ONE = f"{_HOLD} WHERE seq = ? RETURNING {_COLUMNS}"
+
+_CLAIM = f"""{_HOLD}
 WHERE seq IN (
     SELECT seq FROM vtasks_message WHERE queue = ? AND state = 0
     ORDER BY priority DESC, seq LIMIT ?)
@@ -74,6 +80,8 @@ _SAVE = "UPDATE vtasks_message SET note = ? WHERE seq = ? AND token = ?"
 
 _DELETE = "DELETE FROM vtasks_message WHERE seq = ? AND token = ?"
 
+_TAKE_OUT = f"{_DELETE} RETURNING line"
+
 _RESULT = """
 INSERT INTO vtasks_result
     (uid, queue, priority, body, value, history, finished_at, expires_at, note)
@@ -83,19 +91,22 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 _BURY = """
 INSERT INTO vtasks_deadletter
     (uid, queue, priority, attempt, crashes, body, history, reason, finished_at, unique_key, note,
-    limit_key, limit_count, limit_interval)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    limit_key, limit_count, limit_interval, line)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-_LET_GO = "token = NULL, worker = NULL, started_at = NULL, lease_until = NULL"
+_LET_GO = """
+token = NULL, worker = NULL, started_at = NULL, lease_until = NULL,
+    state = CASE WHEN ? THEN 1 WHEN line IS NULL THEN 0 ELSE 3 END
+"""
 
 _RETRY = f"""
-UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, note = ?, history = ?
+UPDATE vtasks_message SET {_LET_GO}, run_at = ?, note = ?, history = ?
 WHERE seq = ? AND token = ? RETURNING cancelled_at
 """
 
 _RELEASE = f"""
-UPDATE vtasks_message SET {_LET_GO}, state = ?, run_at = ?, note = ?, attempt = attempt - ?
+UPDATE vtasks_message SET {_LET_GO}, run_at = ?, note = ?, attempt = attempt - ?
 WHERE seq = ? AND token = ? RETURNING cancelled_at
 """
 
@@ -162,9 +173,11 @@ def _receipts(messages: Sequence[Message], new: set[str]) -> list[Receipt]:
 
 def _push_row(message: Message, now: float, *, held: bool = False) -> tuple[Any, ...]:
     run_at = message.due(now, held=held)
-    state = DELAYED if run_at is not None and run_at > now else READY
-    key = message.unique
-    return message.id, message.queue, state, message.priority, now, run_at, message.body, key
+    state = READY if message.line is None else LINED
+    if run_at is not None and run_at > now:
+        state = DELAYED
+    routing = (message.id, message.queue, state, message.priority, now, run_at)
+    return *routing, message.body, message.unique, message.line
 
 
 def push_tick(
@@ -184,6 +197,8 @@ def due(conn: Connection, queue: str, now: float) -> Claimed | None:
     paused_until = control.paused_until(conn, queue, now)
     if paused_until is None and conn.execute(ready, (queue,)).fetchone():
         return None
+    if paused_until is None and lines.some(conn, queue):
+        return None
     next_due = _next_due(conn, queue)
     if next_due is not None and next_due <= now:
         return None
@@ -191,7 +206,14 @@ def due(conn: Connection, queue: str, now: float) -> Claimed | None:
 
 
 def claim(
-    conn: Connection, queue: str, limit: int, *, worker: str, lease: float, now: float
+    conn: Connection,
+    queue: str,
+    limit: int,
+    *,
+    worker: str,
+    lease: float,
+    now: float,
+    turns: Turns,
 ) -> Claimed:
     """Promote what is due, then take the best ``limit`` messages."""
     next_due = _next_due(conn, queue)
@@ -202,8 +224,12 @@ def claim(
     if paused_until is not None:
         return nothing(next_due, paused_until, now)
     token = token_hex(8)
-    rows = conn.execute(_CLAIM, (token, worker, now, now + lease, queue, max(limit, 0))).fetchall()
-    rows.sort(key=_by_priority)  # RETURNING promises no order
+    held = (token, worker, now, now + lease)
+    if lines.some(conn, queue):
+        rows = lines.take(conn, queue, limit, turns, _CLAIM_ONE, held)
+    else:
+        rows = conn.execute(_CLAIM, (*held, queue, max(limit, 0))).fetchall()
+        rows.sort(key=_by_priority)  # RETURNING promises no order
     claims = [_claim(queue, token, row) for row in rows]
     if any(claim.limit is not None for claim in claims):
         kept = limits.sift(conn, queue, claims, now)
@@ -301,7 +327,8 @@ def _result_row(claim: Claim, outcome: Done, now: float) -> tuple[Any, ...]:
 
 def _bury(conn: Connection, claim: Claim, outcome: Dead, now: float) -> bool:
     """Make a dead letter of it; False when the token no longer holds."""
-    if conn.execute(_DELETE, (claim.handle, claim.token)).rowcount != 1:
+    row = conn.execute(_TAKE_OUT, (claim.handle, claim.token)).fetchone()
+    if row is None:
         return False
     conn.execute(
         _BURY,
@@ -318,6 +345,7 @@ def _bury(conn: Connection, claim: Claim, outcome: Dead, now: float) -> bool:
             claim.unique,
             claim.note,
             *columns_of(claim.limit),
+            *row,
         ),
     )
     if claim.unique is not None:
@@ -329,7 +357,7 @@ def _put_back(
     conn: Connection, claim: Claim, outcome: Retry | Release, now: float, settled: Settled
 ) -> None:
     """Let it wait again, or bury it if it was cancelled."""
-    wait = (DELAYED if outcome.delay > 0 else READY, now + outcome.delay, claim.note)
+    wait = (outcome.delay > 0, now + outcome.delay, claim.note)
     key = (claim.handle, claim.token)
     if isinstance(outcome, Retry):
         row = conn.execute(_RETRY, (*wait, outcome.history, *key)).fetchone()

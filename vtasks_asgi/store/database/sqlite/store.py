@@ -35,6 +35,7 @@ from vtasks_asgi.store.database.sqlite.connections import connect, mapped_errors
 from vtasks_asgi.store.database.sqlite.grouping import SQLiteGroups, nothing
 from vtasks_asgi.store.database.sqlite.watcher import Watcher
 from vtasks_asgi.store.database.sqlite.writer import Work, Writer
+from vtasks_asgi.store.database.turns import Turns
 from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
 
@@ -54,6 +55,7 @@ class SQLiteStore(SQLiteGroups):
         self._doorbell = Doorbell()
         self._watcher = Watcher(alias, self._doorbell)
         self._heard: dict[str, int] = {}
+        self._turns = Turns()
         self._writer: Writer | None = None
         self._reader: ThreadPoolExecutor | None = None
         self._reading: sqlite3.Connection | None = None
@@ -127,9 +129,11 @@ class SQLiteStore(SQLiteGroups):
 
     async def claim(self, queue: str, limit: int, *, worker: str, lease: float) -> Claimed:
         self._heard[queue] = self._doorbell.listen(queue)
-        now = self._now
+        now, turns = self._now, self._turns
         return await self._open_writer.submit(
-            lambda conn: sql.claim(conn, queue, limit, worker=worker, lease=lease, now=now()),
+            lambda conn: sql.claim(
+                conn, queue, limit, worker=worker, lease=lease, now=now(), turns=turns
+            ),
             peek=lambda conn: sql.due(conn, queue, now()),
         )
 

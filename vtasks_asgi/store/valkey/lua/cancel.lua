@@ -1,20 +1,27 @@
 #!lua flags=allow-oom
 -- Makes dead letters of messages that wait, and marks those that run.
--- KEYS: t ready sched lease m f h dead done u c seq n limits
+-- KEYS: t ready sched lease m f h dead done u c seq n limits l line
 -- ARGV: cap of dead letters, ids
 -- Returns: for each id 'cancelled', 'asked' (it runs), 'finished' or ''; how many dead letters were
 --   evicted
 -- Invariant: a mark in c is on what has a lease, and goes when settle ends or buries that.
 -- INCLUDE: lib_limits
 -- INCLUDE: lib_dead
+-- INCLUDE: lib_line
 local T, READY, SCHED, LEASE, M, F = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local H, DEAD, DONE, U, C, SEQ = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local L, LINE = KEYS[15], KEYS[16]
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local stamp = struct.pack('>d', now)
 
 local function bury(id, place)
   local meta, head, tail = redis.call('HGET', M, id), nil, ''
+  local entry = redis.call('HGET', L, id)
+  if entry then
+    redis.call('ZREM', LINE, entry .. id)
+    place = place_of(entry)
+  end
   if meta and #meta >= 24 then
     head, tail = string.sub(meta, 9, 24), string.sub(meta, 25)
   else
@@ -52,4 +59,4 @@ for i = 2, #ARGV do
   answers[i - 1] = cancel(ARGV[i])
   some = some or answers[i - 1] == 'cancelled'
 end
-return {answers, some and evict(DEAD, T, F, H, KEYS[13], tonumber(ARGV[1])) or 0}
+return {answers, some and evict(DEAD, T, F, H, KEYS[13], L, tonumber(ARGV[1])) or 0}

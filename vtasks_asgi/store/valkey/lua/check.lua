@@ -9,7 +9,8 @@ local NEEDED = {
   {'HSET', 'k', 'f', 'v'}, {'HGET', 'k', 'f'}, {'HMGET', 'k', 'f'}, {'HDEL', 'k', 'f'},
   {'HEXISTS', 'k', 'f'}, {'HGETALL', 'k'}, {'HSCAN', 'k', '0'},
   {'ZADD', 'k', '1', 'm'}, {'ZREM', 'k', 'm'}, {'ZCARD', 'k'}, {'ZCOUNT', 'k', '0', '1'},
-  {'ZRANGE', 'k', '0', '1'}, {'ZRANGEBYSCORE', 'k', '0', '1'}, {'ZPOPMIN', 'k'},
+  {'ZRANGE', 'k', '0', '1'}, {'ZRANGEBYSCORE', 'k', '0', '1'}, {'ZRANGEBYLEX', 'k', '-', '+'},
+  {'ZPOPMIN', 'k'},
   {'ZSCORE', 'k', 'm'}, {'ZMSCORE', 'k', 'm'}, {'ZLEXCOUNT', 'k', '-', '+'}, {'SADD', 'k', 'm'},
   {'SMEMBERS', 'k'}, {'PUBLISH', 'k', ''}, {'SUBSCRIBE', 'k'},
 }

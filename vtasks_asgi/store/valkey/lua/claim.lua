@@ -1,15 +1,17 @@
 #!lua flags=allow-oom
 -- Promotes what is due, then takes the best messages. Works when the server is out of memory.
--- KEYS: ready sched t m h own lease seq idle n pause limits pace
+-- KEYS: ready sched t m h own lease seq idle n pause limits pace l line turn
 -- ARGV: limit, lease in seconds, token (16 characters), worker
 -- Returns: id, score of each; their bodies; metas (empty when no message has one); histories and
 --   notes (the same); the next due time, or the end of a pause, in seconds from now or ''
 -- Invariant: what is taken has an entry in own and in lease, and is in no other set but limits.
 -- INCLUDE: lib_place
 -- INCLUDE: lib_pause
+-- INCLUDE: lib_line
+-- INCLUDE: lib_turns
 local READY, SCHED, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local OWN, LEASE, SEQ, IDLE, N = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local PAUSE = KEYS[11]
+local PAUSE, L, LINE, TURN = KEYS[11], KEYS[14], KEYS[15], KEYS[16]
 local CHUNK, CHUNKS = 1000, 4
 
 local time = redis.call('TIME')
@@ -20,11 +22,19 @@ local function promote()
   local due = redis.call('ZRANGEBYSCORE', SCHED, '-inf', now, 'LIMIT', 0, CHUNK)
   if #due == 0 then return 0 end
   local metas, ready = redis.call('HMGET', M, unpack(due)), {}
+  local entries, members = entries_of(L, due), {}
   for i, id in ipairs(due) do
-    local meta = metas[i]
-    ready[2 * i - 1] = sound_place(meta and #meta >= 24 and struct.unpack('>d', meta, 9), SEQ)
+    local meta, entry = metas[i], entries[i]
+    if entry then
+      ready[2 * i - 1] = LINED + number_of(entry)
+      members[#members + 1] = 0
+      members[#members + 1] = entry .. id
+    else
+      ready[2 * i - 1] = sound_place(meta and #meta >= 24 and struct.unpack('>d', meta, 9), SEQ)
+    end
     ready[2 * i] = id
   end
+  if #members > 0 then redis.call('ZADD', LINE, unpack(members)) end
   redis.call('ZADD', READY, unpack(ready))
   redis.call('ZREM', SCHED, unpack(due))
   return #due
@@ -45,7 +55,12 @@ local next_due = due_next()
 if pause then return {{}, {}, {}, {}, {}, next_due} end
 
 local limit = math.min(tonumber(ARGV[1]), CHUNK)
-local taken = limit > 0 and redis.call('ZPOPMIN', READY, limit) or {}
+local taken = {}
+if redis.call('EXISTS', LINE) == 1 then
+  taken = take_turns(READY, LINE, TURN, limit)
+elseif limit > 0 then
+  taken = redis.call('ZPOPMIN', READY, limit)
+end
 if #taken == 0 then
   redis.call('SET', IDLE, '')
   return {taken, {}, {}, {}, {}, next_due}
@@ -60,7 +75,7 @@ local function admit()
 -- INCLUDE: lib_gates
 -- INCLUDE: lib_sift
   local q = {now = now, ready = READY, sched = SCHED, m = M, limits = KEYS[12], pace = KEYS[13]}
-  q.idle = IDLE
+  q.idle, q.l, q.line = IDLE, L, LINE
   return sift(q, ids, taken, metas)
 end
 

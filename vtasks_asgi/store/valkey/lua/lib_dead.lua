@@ -15,13 +15,13 @@ local function free_key(u, key, id, now)
 end
 
 -- Drop the dead letters over the cap, those buried first; how many there were.
-local function evict(dead, t, f, h, n, cap)
+local function evict(dead, t, f, h, n, l, cap)
   local evicted, excess = 0, redis.call('ZCARD', dead) - cap
   while evicted < excess do
     local popped = redis.call('ZPOPMIN', dead, math.min(excess - evicted, 1000))
     local old = {}
     for i = 1, #popped, 2 do old[#old + 1] = popped[i] end
-    for _, key in ipairs({t, f, h, n}) do redis.call('HDEL', key, unpack(old)) end
+    for _, key in ipairs({t, f, h, n, l}) do redis.call('HDEL', key, unpack(old)) end
     evicted = evicted + #old
   end
   return evicted

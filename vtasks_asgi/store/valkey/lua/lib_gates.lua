@@ -1,6 +1,6 @@
 -- Who of a limit's key may start, and who of those that are held is let go. The arithmetic is that
 -- of core/limits.py.
--- q: now, and names of the keys ready, sched, m, limits, pace and idle
+-- q: now, and names of the keys ready, sched, m, limits, pace, idle, l and line
 local HELD, TOLERANCE, PORTION, HOLD_LIMIT = 1e12, 0.05, 0.025, 1000
 
 local function gates_of(q)
@@ -65,11 +65,13 @@ local function gates_of(q)
   local function release(key, due, count)
     local members, start = held(key, math.min(count, HOLD_LIMIT))
     local ids, waits, metas, dates, ready, now_ready = {}, {}, {}, {}, {}, {}
+    local lined = {}
     for i, member in ipairs(members) do ids[i] = string.sub(member, start) end
     local stored = redis.call('HMGET', q.m, unpack(ids))
     local scores = redis.call('ZMSCORE', q.sched, unpack(ids))
+    local entries = entries_of(q.l, ids)
     for i, id in ipairs(ids) do
-      local limit = limit_of(stored[i])
+      local limit, entry = limit_of(stored[i]), entries[i]
       if limit and limit.key == key and scores[i] and tonumber(scores[i]) >= HELD then
         local meta = struct.pack('>d', due) .. string.sub(stored[i], 9)
         local n = #metas
@@ -77,6 +79,10 @@ local function gates_of(q)
         waits[n + 1], waits[n + 2] = 0, member_of('w', limit, meta, id)
         local place = struct.unpack('>d', stored[i], 9)
         if due <= q.now and math.abs(place) < 2 ^ 53 then
+          if entry then
+            place = LINED + number_of(entry)
+            lined[#lined + 1], lined[#lined + 2] = 0, entry .. id
+          end
           ready[#ready + 1], ready[#ready + 2] = place, id
           now_ready[#now_ready + 1] = id
         else
@@ -92,6 +98,7 @@ local function gates_of(q)
     if #ready > 0 then
       redis.call('ZREM', q.sched, unpack(now_ready))
       redis.call('ZADD', q.ready, unpack(ready))
+      if #lined > 0 then redis.call('ZADD', q.line, unpack(lined)) end
     end
     gates.woken = true
   end

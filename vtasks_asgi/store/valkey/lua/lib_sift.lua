@@ -14,6 +14,7 @@ local function hold(q, ids, gone, held)
   redis.call('ZREM', q.limits, unpack(gone))
   redis.call('ZADD', q.limits, unpack(members))
   redis.call('ZREM', q.ready, unpack(ids))
+  leave_lines(q.l, q.line, ids)
   redis.call('ZADD', q.sched, unpack(sched))
 end
 

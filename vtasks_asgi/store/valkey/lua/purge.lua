@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 -- Deletes messages of one state, a chunk at a time.
--- KEYS: ready sched dead done t m f h n limits
+-- KEYS: ready sched dead done t m f h n limits l line
 -- ARGV: which of the keys (1 to 4), 'before' in epoch seconds or '', how many to look at, after
 --   which rank
 -- Returns: how many were deleted, and the rank to go on from, -1 at the end
 -- Invariant: an id leaves its set together with everything stored under it.
 -- INCLUDE: lib_limits
+-- INCLUDE: lib_line
 local which, before = tonumber(ARGV[1]), tonumber(ARGV[2])
 local SET, T, M, F, H = KEYS[which], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local limit, rank = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -31,6 +32,7 @@ if #doomed > 0 and which < 3 and redis.call('EXISTS', KEYS[10]) == 1 then
 end
 if #doomed > 0 then
   redis.call('ZREM', SET, unpack(doomed))
-  for _, key in ipairs({T, M, F, H, KEYS[9]}) do redis.call('HDEL', key, unpack(doomed)) end
+  leave_lines(KEYS[11], KEYS[12], doomed)
+  for _, key in ipairs({T, M, F, H, KEYS[9], KEYS[11]}) do redis.call('HDEL', key, unpack(doomed)) end
 end
 return {#doomed, rank + #ids - #doomed}

@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 -- Lets go what limits have held back for those that have gone. Takes over expired leases, the
 -- longest expired first.
--- KEYS: lease own t m h n c ready sched limits pace idle
+-- KEYS: lease own t m h n c ready sched limits pace idle l line
 -- ARGV: limit, lease in seconds, token (16 characters), worker
 -- Returns: ids; what was in own; bodies; metas, the crash counted; histories; notes; marks of
 --   cancellation
 -- Invariant: the token changes, so that who held it before can neither extend nor settle.
+-- INCLUDE: lib_line
 -- INCLUDE: lib_limits
 -- INCLUDE: lib_gates
 -- INCLUDE: lib_sweep
@@ -14,7 +15,7 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local stamp = struct.pack('>d', now)
 local q = {now = now, own = OWN, lease = LEASE, m = M, ready = KEYS[8], sched = KEYS[9],
-  limits = KEYS[10], pace = KEYS[11], idle = KEYS[12]}
+  limits = KEYS[10], pace = KEYS[11], idle = KEYS[12], l = KEYS[13], line = KEYS[14]}
 sweep(q)
 local limit = math.min(tonumber(ARGV[1]), 1000)
 if limit < 1 then return {} end

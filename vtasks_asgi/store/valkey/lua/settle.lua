@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Writes outcomes back, each fenced by its token. Works when the server is out of memory.
--- KEYS: own lease t m h ready sched f done dead u seq idle n c limits pace
+-- KEYS: own lease t m h ready sched f done dead u seq idle n c limits pace l line
 -- ARGV: cap of dead letters; how many follow of each kind, and how many notes; then the arguments:
 --   done (nothing is kept): id, token          kept: id, token, seconds to keep, fields, history
 --   retry: id, token, delay, fields, history   release: id, token, delay, fields
@@ -12,9 +12,11 @@
 -- Invariant: what is settled leaves own and lease, and ends in exactly one other place, or nowhere.
 -- INCLUDE: lib_place
 -- INCLUDE: lib_dead
+-- INCLUDE: lib_line
 local OWN, LEASE, T, M, H = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local READY, SCHED, F, DONE, DEAD = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local U, SEQ, IDLE, N, C = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
+local L, LINE = KEYS[18], KEYS[19]
 local CAP = tonumber(ARGV[1])
 local COUNTS = {tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]),
   tonumber(ARGV[6])}
@@ -40,6 +42,7 @@ local lost, settled, gone, histories, fields, metas = {}, {}, {}, {}, {}, {}
 local ready, sched, expiries, buried, ended, wake = {}, {}, {}, {}, {}, false
 local cancelled, marks = {}, redis.call('EXISTS', C) == 1
 local limited = {} -- id, meta of each that will wait and has a limit
+local kept, standing, lined = {}, {}, redis.call('EXISTS', L) == 1
 
 local function put(list, first, second)
   list[#list + 1] = first
@@ -63,8 +66,13 @@ local function again(id, delay, rest)
   if tonumber(delay) > 0 then
     put(sched, due, id)
   else
-    local place = struct.unpack('>d', rest)
-    put(ready, sound_place(place, SEQ), id)
+    local place, entry = struct.unpack('>d', rest), lined and redis.call('HGET', L, id)
+    if entry then
+      put(ready, LINED + number_of(entry), id)
+      put(standing, 0, entry .. id)
+    else
+      put(ready, sound_place(place, SEQ), id)
+    end
   end
   wake = true
 end
@@ -75,6 +83,7 @@ local WRITE = {
     put(fields, id, stamp .. ARGV[p + 3])
     put(histories, id, ARGV[p + 4])
     put(expiries, now + ARGV[p + 2], id)
+    kept[#kept + 1] = id
   end,
   function(id, p)
     put(histories, id, ARGV[p + 4])
@@ -129,7 +138,7 @@ local function make_room()
   note_waiting(KEYS[16], limited)
   if #keys == 0 then return end
   let_go({now = now, ready = READY, sched = SCHED, m = M, limits = KEYS[16], pace = KEYS[17],
-    idle = IDLE}, keys)
+    idle = IDLE, l = L, line = LINE}, keys)
 end
 
 local bounded = #limited > 0
@@ -147,6 +156,11 @@ if #gone > 0 then
 end
 if ends > 0 and redis.call('EXISTS', M) == 1 then redis.call('HDEL', M, unpack(ended)) end
 if ends > 0 and marks then redis.call('HDEL', C, unpack(ended)) end
+if lined then
+  if #gone > 0 then redis.call('HDEL', L, unpack(gone)) end
+  if #kept > 0 then redis.call('HDEL', L, unpack(kept)) end
+  if #standing > 0 then redis.call('ZADD', LINE, unpack(standing)) end
+end
 if #fields > 0 then redis.call('HSET', F, unpack(fields)) end
 if #histories > 0 then redis.call('HSET', H, unpack(histories)) end
 if #expiries > 0 then redis.call('ZADD', DONE, unpack(expiries)) end
@@ -166,11 +180,11 @@ if bounded then make_room() end
 
 if notes <= #ARGV or redis.call('EXISTS', N) == 1 then
   redis.call('HDEL', N, unpack(settled))
-  local kept, written = {}, {}
-  for _, id in ipairs(settled) do kept[id] = true end
-  for _, id in ipairs(gone) do kept[id] = nil end
+  local stays, written = {}, {}
+  for _, id in ipairs(settled) do stays[id] = true end
+  for _, id in ipairs(gone) do stays[id] = nil end
   for i = notes, #ARGV, 2 do
-    if kept[ARGV[i]] then put(written, ARGV[i], ARGV[i + 1]) end
+    if stays[ARGV[i]] then put(written, ARGV[i], ARGV[i + 1]) end
   end
   if #written > 0 then redis.call('HSET', N, unpack(written)) end
 end
@@ -178,7 +192,7 @@ end
 local evicted = 0
 if #buried > 0 then
   redis.call('ZADD', DEAD, unpack(buried))
-  evicted = evict(DEAD, T, F, H, N, CAP)
+  evicted = evict(DEAD, T, F, H, N, L, CAP)
 end
 if wake and redis.call('DEL', IDLE) == 1 then redis.call('PUBLISH', IDLE, '') end
 return {lost, evicted, cancelled}
