@@ -40,6 +40,12 @@ async def work(store: FullStore) -> None:
     await store.cancel([claim.id for claim in await take(store, 1)])
     await store.reclaim(QUEUE, 5, worker="w", lease=LEASE)
     await store.prune(10)
+    lined = [message(priority=9) for _ in range(100)]
+    for number, each in enumerate(lined):
+        each.line, each.limit = number % 5, Limit("lined", 2)
+    await store.push(lined)
+    held = await take(store, 10)
+    await settle(store, held[0])
 
 
 @pytest.mark.usefixtures("mariadb_tables")

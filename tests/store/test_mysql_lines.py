@@ -4,6 +4,7 @@ import asyncio
 from math import inf
 
 import pytest
+from django.core.management import call_command
 from django.db import connections
 
 from tests.services.mariadb import MariaDB
@@ -60,6 +61,35 @@ async def test_the_migration_orders_lines_within_a_priority(mariadb: MariaDB) ->
     [(first, last)] = mariadb.ask(query)
     base = -5 * 2**45
     assert (float(first), float(last)) == (base + 1_000_000, base + 100_000_000)
+
+
+def migrate(*to: str) -> None:
+    call_command("migrate", "vtasks", *to, database=ALIAS, verbosity=0)
+    connections[ALIAS].close()
+
+
+async def test_lines_come_to_tables_whose_limits_hold_messages_back(mariadb: MariaDB) -> None:
+    """Both migrations have columns that are computed, and the second changes one of the first."""
+    query = "SELECT uid, limit_state FROM vtasks_message ORDER BY uid"
+    try:
+        await asyncio.to_thread(migrate, "0007_limits")
+        mariadb.ask(
+            "INSERT INTO vtasks_message (uid, queue, state, priority, created_at, run_at, attempt,"
+            " crashes, body, limit_key, limit_count) VALUES"
+            " ('dated', %s, 1, 0, 0, 5, 0, 0, '', 'key', 1),"
+            " ('held', %s, 1, 0, 0, 1e12, 0, 0, '', 'key', 1),"
+            " ('ready', %s, 0, 0, 0, NULL, 0, 0, '', 'key', 1)",
+            *[QUEUE] * 3,
+        )
+        assert mariadb.ask(query) == [("dated", 1), ("held", 3), ("ready", 0)]
+    finally:
+        await asyncio.to_thread(migrate)
+    mariadb.ask("UPDATE vtasks_message SET state = 3, line = 7 WHERE uid = 'ready'")
+    assert mariadb.ask(query) == [("dated", 1), ("held", 3), ("ready", 0)]
+    async with opened() as store:
+        claims = await take(store)
+    assert ids(claims) == ["ready"], "its line has the first turn, and one may run"
+    assert mariadb.ask(query) == [("dated", 3), ("held", 3), ("ready", 2)]
 
 
 async def test_while_looks_are_slow_lines_are_not_forgotten() -> None:

@@ -5,6 +5,7 @@ import pytest
 from tests.services.valkey import Valkey
 from tests.store.helpers import DEAD, DONE, LEASE, QUEUE, ids, settle, take, take_one
 from tests.store.valkey.opening import opened
+from vtasks_asgi.core.limits import Limit
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.core.outcome import Done
 from vtasks_asgi.store.base import State, Store
@@ -14,8 +15,10 @@ pytestmark = pytest.mark.server
 TURNS = "vt:{default}:turn"
 
 
-async def push(store: Store, count: int, line: int | None = 1) -> list[str]:
-    messages = [Message(new_id(), QUEUE, b"", line=line) for _ in range(count)]
+async def push(
+    store: Store, count: int, line: int | None = 1, limit: Limit | None = None
+) -> list[str]:
+    messages = [Message(new_id(), QUEUE, b"", line=line, limit=limit) for _ in range(count)]
     await store.push(messages)
     return [each.id for each in messages]
 
@@ -35,6 +38,23 @@ async def test_nothing_of_a_line_outlives_its_messages(valkey: Valkey) -> None:
         await it.purge(QUEUE, State.DEAD)
     assert valkey.ask("EXISTS", "vt:{default}:l", "vt:{default}:line", "vt:{default}:m") == 0
     assert valkey.ask("HLEN", TURNS) == 1, "one place for each priority, not for each key"
+
+
+async def test_what_a_limit_holds_back_is_in_no_line(valkey: Valkey) -> None:
+    """Out of the line with what is ready, and into it again with as much as is let go."""
+    valkey.empty()
+    async with opened(valkey.url) as it:
+        await push(it, 5, limit=Limit("key", 1))
+        running = await take_one(it)
+        assert await take(it, 1) == []
+        assert valkey.ask("EXISTS", "vt:{default}:line", "vt:{default}:ready") == 0
+        assert valkey.ask("HLEN", "vt:{default}:l") == 5
+        await settle(it, running, DONE)
+        assert valkey.ask("ZCARD", "vt:{default}:line") == 1
+        await it.purge(QUEUE, State.DELAYED)
+        await it.purge(QUEUE, State.READY)
+    left = [f"vt:{{default}}:{name}" for name in ("l", "line", "m", "limits")]
+    assert valkey.ask("EXISTS", *left) == 0
 
 
 async def test_the_round_goes_on_in_another_process(valkey: Valkey) -> None:
