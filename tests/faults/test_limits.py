@@ -33,8 +33,6 @@ def most_at_once(runs: Sequence[Run]) -> int:
 
 
 def test_a_concurrency_limit_is_never_exceeded_under_kill_9(tmp_path: Path, broker: Broker) -> None:
-    if broker.name == "valkey":
-        pytest.skip("LIMITS ON VALKEY: delete these lines once the store knows them")
     with project(tmp_path, broker, VTASKS_LEASE=LEASE) as it:
         verdict = kill_repeatedly(it, kills=3, calls=CALLS, every=0.05, bound=30.0)
         assert verdict.word is Word.KEPT, verdict

@@ -57,7 +57,6 @@ async def test_every_key_there_is_stands_in_the_document(valkey: Valkey) -> None
         await it.cancel([running.id])
         await push(it)
         await it.push_tick("nightly", 5.0, unique)
-        await it.push([Message(new_id(), QUEUE, b"", line=1)])
         for _ in range(2):
             await it.claim("empty", 1, worker="w", lease=1.0)
         await it.pause("empty")
@@ -66,6 +65,7 @@ async def test_every_key_there_is_stands_in_the_document(valkey: Valkey) -> None
         await it.push([bounded])
         await take(it)
         await push(it)
+        await it.push([Message(new_id(), QUEUE, b"", line=1)])
         valkey.ask("HSET", "vt:{*}:intents", "left", "behind")
         await it.open_group(NewGroup("id"), [])
         await it.close_groups(["id"])
