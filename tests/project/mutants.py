@@ -44,7 +44,7 @@ def no_fence() -> None:
     """Whoever held a message once may settle it for ever."""
     from vtasks_asgi.store.database.sqlite import sql
 
-    for name in ("_EXTEND", "_DELETE", "_RETRY", "_RELEASE"):
+    for name in ("_EXTEND", "_DELETE", "_TAKE_OUT", "_RETRY", "_RELEASE"):
         statement: str = getattr(sql, name)
         _replace(sql, name, statement.replace("token = ?", "(token = ? OR 1)"))
 
@@ -52,9 +52,9 @@ def no_fence() -> None:
 def no_compare() -> None:
     """Each process fires each tick: neither compare-and-set nor a common id."""
     from vtasks_asgi.backends import base
-    from vtasks_asgi.store.database.sqlite import sql
+    from vtasks_asgi.store.database.sqlite import push
 
-    _replace(sql, "_TICK", sql._TICK.partition(" WHERE excluded.at")[0])
+    _replace(push, "_TICK", push._TICK.partition(" WHERE excluded.at")[0])
     _replace(base, "tick_id", lambda name, at: token_hex(16))
 
 

@@ -13,7 +13,7 @@ import pytest
 from django.db import connections
 
 from vtasks_asgi.core.message import Message, new_id
-from vtasks_asgi.store.database.sqlite import sql
+from vtasks_asgi.store.database.sqlite import push as pushing
 from vtasks_asgi.store.database.sqlite.store import SQLiteStore
 from vtasks_asgi.store.database.sqlite.writer import AT_ONCE_LIMIT
 
@@ -31,14 +31,14 @@ def message() -> Message:
 @contextmanager
 def pushing_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
     """For each group pushed, whether that was done on the loop's own thread."""
-    mine, seen, push = threading.get_ident(), [], sql.push
+    mine, seen, push = threading.get_ident(), [], pushing.push
 
     def spy(*args: Any) -> Any:
         seen.append(threading.get_ident() == mine)
         return push(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sql, "push", spy)
+        patch.setattr(pushing, "push", spy)
         yield seen
 
 

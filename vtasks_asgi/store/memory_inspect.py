@@ -10,8 +10,9 @@ from itertools import count
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.core.limits import HELD, Limit
-from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
+from vtasks_asgi.store.base import QueueStats, Record, State
 from vtasks_asgi.store.control import Paused
+from vtasks_asgi.store.inspector import cursor_position
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
+from vtasks_asgi.store.base import QueueStats, Record, State
 from vtasks_asgi.store.database.mysql import control, limits, unique
 from vtasks_asgi.store.database.mysql.dead import erase
 from vtasks_asgi.store.database.mysql.step import Row, Step, lists
@@ -22,6 +22,7 @@ from vtasks_asgi.store.database.records import (
     live_record,
     page,
 )
+from vtasks_asgi.store.inspector import cursor_position
 
 #: Messages deleted in one step of a purge.
 PURGE_LIMIT = 2000

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.store.base import QueueStats, Record, State, Ticks, cursor_position
+from vtasks_asgi.store.base import QueueStats, Record, State, Ticks
 from vtasks_asgi.store.database.postgres import keys, limits
 from vtasks_asgi.store.database.postgres.arrays import texts
 from vtasks_asgi.store.database.postgres.keys import NOW
@@ -22,6 +22,7 @@ from vtasks_asgi.store.database.records import (
     live_record,
     page,
 )
+from vtasks_asgi.store.inspector import cursor_position
 
 #: Rows deleted in one transaction by ``purge``: claims must step over what it has locked.
 PURGE_CHUNK = 5000

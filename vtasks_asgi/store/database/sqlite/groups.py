@@ -5,7 +5,7 @@ from sqlite3 import Connection
 
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.store.database.groups import RECORD, record, refused
-from vtasks_asgi.store.database.sqlite import sql
+from vtasks_asgi.store.database.sqlite import push
 from vtasks_asgi.store.groups import LOOKS, GroupRecord, Mark, NewGroup, Opened
 
 _OPEN = """
@@ -57,7 +57,7 @@ def open_group(
     values = (group.id, group.plan, len(messages), group.keep, now)
     if conn.execute(_OPEN, values).rowcount == 1:
         conn.executemany(_ADD, [(group.id, each.id, n) for n, each in enumerate(messages)])
-    receipts = sql.push(conn, messages, now)
+    receipts = push.push(conn, messages, now)
     if dropped := refused(receipts):
         count = conn.executemany(_DROP, [(group.id, uid) for uid in dropped]).rowcount
         conn.execute(_FEWER, (count, group.id))

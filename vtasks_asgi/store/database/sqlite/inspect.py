@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.store.base import QueueStats, Record, State, cursor_position
+from vtasks_asgi.store.base import QueueStats, Record, State
 from vtasks_asgi.store.database.pauses import QUEUE
 from vtasks_asgi.store.database.queues import BY_STATE, known_queues
 from vtasks_asgi.store.database.records import (
@@ -24,6 +24,7 @@ from vtasks_asgi.store.database.records import (
     page,
 )
 from vtasks_asgi.store.database.sqlite import control, limits, unique
+from vtasks_asgi.store.inspector import cursor_position
 
 _COUNT = """
 SELECT queue, CASE WHEN state = 3 OR state = 1 AND run_at <= ?1 THEN 0 ELSE state END AS is_now,

@@ -30,7 +30,7 @@ from vtasks_asgi.store.base import (
 )
 from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.pauses import QUEUE, TASK
-from vtasks_asgi.store.database.sqlite import control, inspect, sql
+from vtasks_asgi.store.database.sqlite import control, inspect, push, sql
 from vtasks_asgi.store.database.sqlite.connections import connect, mapped_errors
 from vtasks_asgi.store.database.sqlite.grouping import SQLiteGroups, nothing
 from vtasks_asgi.store.database.sqlite.watcher import Watcher
@@ -104,7 +104,7 @@ class SQLiteStore(SQLiteGroups):
         now = self._now()
         few = len(messages) <= AT_ONCE_MESSAGES
         submit = self._open_writer.submit_now if few else self._open_writer.submit
-        written = submit(lambda conn: sql.push(conn, messages, now))
+        written = submit(lambda conn: push.push(conn, messages, now))
         queues = {message.queue for message in messages}
         written.add_done_callback(lambda _: self._doorbell.ring(queues))
         return written
@@ -112,14 +112,14 @@ class SQLiteStore(SQLiteGroups):
     def push_sync(self, messages: Sequence[Message]) -> list[Receipt]:
         now = self._now()
         ring = partial(self._doorbell.ring, {message.queue for message in messages})
-        return self._write_here(lambda conn: sql.push(conn, messages, now), ring)
+        return self._write_here(lambda conn: push.push(conn, messages, now), ring)
 
     async def ticks(self, schedules: Sequence[str]) -> Ticks:
         last = await self._read(lambda conn: inspect.ticks(conn, schedules))
         return Ticks(self._now(), last)
 
     async def push_tick(self, schedule: str, at: float, message: Message | None) -> Ticked:
-        work = partial(sql.push_tick, schedule=schedule, at=at, message=message, now=self._now())
+        work = partial(push.push_tick, schedule=schedule, at=at, message=message, now=self._now())
         fired = await self._open_writer.submit(work)
         if fired is Ticked.FIRED and message is not None:
             self._doorbell.ring({message.queue})
