@@ -14,7 +14,7 @@ ifneq ($(wildcard $(BIN)/python)$(PYTHON),$(BIN)/python)
 endif
 
 .PHONY: help run test check format nightly bench matrix clean
-.PHONY: packages mysql suite template-tests bench-smoke lint types laws fast migrations
+.PHONY: packages mysql sessions suite template-tests bench-smoke lint types laws fast migrations
 
 help: ## this list
 	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} \
@@ -29,7 +29,7 @@ help: ## this list
 run: .venv/.ready ## a project from the template on http://127.0.0.1:8000 (PORT=8001)
 	@exec $(BIN)/python tools/project.py serve
 
-test: packages mysql suite template-tests bench-smoke ## everything, with every real service it needs
+test: packages mysql sessions template-tests bench-smoke ## everything, with every real service it needs
 
 ##@ While working
 
@@ -62,7 +62,10 @@ packages: ## the Debian packages that the tests start, and what mysqlclient is b
 mysql: .venv/.ready ## the driver for MySQL and MariaDB, built where its library is
 	@tools/mysql.sh
 
-suite: .venv/.ready ## the test suite alone (ARGS="-k cron")
+sessions: .venv/.ready ## the whole suite, fault tests beside the others, which takes half the time
+	@tools/suite.sh
+
+suite: .venv/.ready ## the suite, or a part of it, one test after another (ARGS="-k cron")
 	@$(PYTEST) tests $(ARGS)
 
 template-tests: .venv/.ready ## a fresh project's own tests

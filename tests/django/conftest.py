@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def forget_default() -> None:
 @pytest.fixture(scope="session")
 def postgres_site(postgres: Postgres) -> dict[str, Any]:
     """An entry of DATABASES: one on that server, with all apps' tables."""
-    entry = postgres.database | {"NAME": postgres.create("site")}
+    entry = postgres.database | {"NAME": postgres.create(f"site_{token_hex(4)}")}
     with default_database(entry, forget_default):
         call_command("migrate", verbosity=0)
     return entry
