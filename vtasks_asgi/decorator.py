@@ -10,12 +10,10 @@ from django.tasks import (
 )
 from django.tasks.base import DEFAULT_TASK_PRIORITY
 
+from vtasks_asgi.call_keys import CallKey
 from vtasks_asgi.context import VTaskContext
 from vtasks_asgi.core.retry import Kinds, Waits
-from vtasks_asgi.fairness import FairKey
-from vtasks_asgi.limiting import LimitKey
 from vtasks_asgi.tasks import Then, UniqueTask, VTask
-from vtasks_asgi.uniqueness import UniqueKey
 
 
 class TaskOptions(TypedDict, total=False):
@@ -40,9 +38,9 @@ class TaskOptions(TypedDict, total=False):
     transactional: bool
     concurrency_limit: int | None
     rate_limit: str | None
-    limit_key: LimitKey | None
+    limit_key: CallKey | None
     then: Then
-    fair_key: FairKey | None
+    fair_key: CallKey | None
 
 
 class _Decorator(Protocol):
@@ -97,7 +95,7 @@ def task(
     debounce_max: float | None = ...,
     debounce_edge: Literal["trailing", "both"] = ...,
     unique: bool = ...,
-    unique_key: UniqueKey = ...,
+    unique_key: CallKey = ...,
     takes_context: Literal[False] = ...,
     **options: Unpack[TaskOptions],
 ) -> _Decorator: ...
@@ -108,7 +106,7 @@ def task(
     debounce_max: float | None = ...,
     debounce_edge: Literal["trailing", "both"] = ...,
     unique: bool = ...,
-    unique_key: UniqueKey = ...,
+    unique_key: CallKey = ...,
     takes_context: Literal[True],
     **options: Unpack[TaskOptions],
 ) -> _ContextDecorator: ...
@@ -118,7 +116,7 @@ def task(
     debounce: float,
     debounce_edge: Literal["leading"],
     unique: bool = ...,
-    unique_key: UniqueKey = ...,
+    unique_key: CallKey = ...,
     takes_context: Literal[False] = ...,
     **options: Unpack[TaskOptions],
 ) -> _UniqueDecorator: ...
@@ -128,7 +126,7 @@ def task(
     debounce: float,
     debounce_edge: Literal["leading"],
     unique: bool = ...,
-    unique_key: UniqueKey = ...,
+    unique_key: CallKey = ...,
     takes_context: Literal[True],
     **options: Unpack[TaskOptions],
 ) -> _UniqueContextDecorator: ...
@@ -136,7 +134,7 @@ def task(
 def task(
     *,
     unique: bool,
-    unique_key: UniqueKey = ...,
+    unique_key: CallKey = ...,
     takes_context: Literal[False] = ...,
     **options: Unpack[TaskOptions],
 ) -> _UniqueDecorator: ...
@@ -144,20 +142,20 @@ def task(
 def task(
     *,
     unique: bool,
-    unique_key: UniqueKey = ...,
+    unique_key: CallKey = ...,
     takes_context: Literal[True],
     **options: Unpack[TaskOptions],
 ) -> _UniqueContextDecorator: ...
 @overload
 def task(
     *,
-    unique_key: UniqueKey,
+    unique_key: CallKey,
     takes_context: Literal[False] = ...,
     **options: Unpack[TaskOptions],
 ) -> _UniqueDecorator: ...
 @overload
 def task(
-    *, unique_key: UniqueKey, takes_context: Literal[True], **options: Unpack[TaskOptions]
+    *, unique_key: CallKey, takes_context: Literal[True], **options: Unpack[TaskOptions]
 ) -> _UniqueContextDecorator: ...
 @overload
 def task(*, takes_context: Literal[False] = ..., **options: Unpack[TaskOptions]) -> _Decorator: ...

@@ -3,12 +3,10 @@
 A message carries its limits, so that workers and other tasks need not know its task.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from django.tasks.exceptions import InvalidTask
-
+from vtasks_asgi import call_keys
 from vtasks_asgi.core.envelope import Call
 from vtasks_asgi.core.limits import Limit, parse_rate
 from vtasks_asgi.core.message import Message
@@ -16,9 +14,6 @@ from vtasks_asgi.core.unique import key_of_text
 
 if TYPE_CHECKING:
     from vtasks_asgi.tasks import VTask
-
-#: A text, or a function of the call's arguments that returns one.
-type LimitKey = str | Callable[..., str]
 
 #: Where stores keep it as a number of 32 bits.
 MOST_AT_ONCE = 2**31 - 1
@@ -37,10 +32,9 @@ def problem(task: "VTask[Any, Any]") -> str | None:
             _interval(rate)
         except ValueError as error:
             return f"rate_limit is {rate!r}, but {error}"
-    key: object = task.limit_key
-    if key is not None and not callable(key) and not (isinstance(key, str) and key):
-        return "limit_key must be a text, or a function of the task's arguments returning one"
-    if key is not None and most is None and rate is None:
+    if wrong := call_keys.problem("limit_key", task.limit_key):
+        return wrong
+    if task.limit_key is not None and most is None and rate is None:
         return (
             "limit_key has no effect without a limit: add concurrency_limit=5 or"
             ' rate_limit="100/m", or leave it out'
@@ -61,13 +55,6 @@ def mark(message: Message, task: Any, call: Call) -> None:
     if most is None and rate is None:
         return
     interval = None if rate is None else _interval(rate)
-    message.limit = Limit(_key(task, call), most, interval)
-
-
-def _key(task: "VTask[Any, Any]", call: Call) -> str:
     key = call.task if task.limit_key is None else task.limit_key
-    text: object = key(*call.args, **call.kwargs) if callable(key) else key
-    if not isinstance(text, str) or not text:
-        name = type(text).__qualname__
-        raise InvalidTask(f"{call.task}: its limit_key returned {name}, not a text")
-    return key_of_text(text)
+    text = call_keys.text_of("limit_key", key, call)
+    message.limit = Limit(key_of_text(text), most, interval)

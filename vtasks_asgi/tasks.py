@@ -21,6 +21,7 @@ from django.tasks import Task, task_backends
 from django.tasks.exceptions import InvalidTask
 
 from vtasks_asgi import fairness, limiting, registry, task_options, uniqueness
+from vtasks_asgi.call_keys import CallKey
 from vtasks_asgi.core.retry import (
     DEFAULT_BACKOFF,
     DEFAULT_MAX_ATTEMPTS,
@@ -30,9 +31,6 @@ from vtasks_asgi.core.retry import (
     RetryPolicy,
     Waits,
 )
-from vtasks_asgi.fairness import FairKey
-from vtasks_asgi.limiting import LimitKey
-from vtasks_asgi.uniqueness import UniqueKey
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,8 +79,8 @@ class UsingOptions(TypedDict, total=False):
     on_commit: bool | None
     concurrency_limit: int | None
     rate_limit: str | None
-    limit_key: LimitKey | None
-    fair_key: FairKey | None
+    limit_key: CallKey | None
+    fair_key: CallKey | None
 
 
 _APART = ("unique", "unique_key", "debounce", "debounce_max", "debounce_edge")
@@ -143,7 +141,7 @@ class VTask(_Task[P, R]):
     max_rescues: int | None = None
     result_ttl: float | None = None
     unique: bool | None = None
-    unique_key: UniqueKey | None = None
+    unique_key: CallKey | None = None
     ttl: float | None = None
     remove_unique_on_complete: bool = True
     on_duplicate: Literal["reject", "existing"] = "reject"
@@ -151,11 +149,11 @@ class VTask(_Task[P, R]):
     debounce: float | None = None
     debounce_max: float | None = None
     debounce_edge: Literal["trailing", "leading", "both"] = "trailing"
-    fair_key: FairKey | None = None
+    fair_key: CallKey | None = None
     transactional: bool = False
     concurrency_limit: int | None = None
     rate_limit: str | None = None
-    limit_key: LimitKey | None = None
+    limit_key: CallKey | None = None
     then: Then | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
@@ -186,7 +184,7 @@ class VTask(_Task[P, R]):
         debounce_max: float | None = ...,
         debounce_edge: Literal["trailing", "both"] | None = ...,
         unique: bool | None = ...,
-        unique_key: UniqueKey | None = ...,
+        unique_key: CallKey | None = ...,
         **options: Unpack[UsingOptions],
     ) -> "VTask[P, R]": ...
     @overload
@@ -196,7 +194,7 @@ class VTask(_Task[P, R]):
         debounce_edge: Literal["leading"],
         debounce: float | None = ...,
         unique: bool | None = ...,
-        unique_key: UniqueKey | None = ...,
+        unique_key: CallKey | None = ...,
         **options: Unpack[UsingOptions],
     ) -> "UniqueTask[P, R]": ...
     @overload
@@ -204,12 +202,12 @@ class VTask(_Task[P, R]):
         self,
         *,
         unique: bool | None,
-        unique_key: UniqueKey | None = ...,
+        unique_key: CallKey | None = ...,
         **options: Unpack[UsingOptions],
     ) -> "UniqueTask[P, R]": ...
     @overload
     def using(
-        self, *, unique_key: UniqueKey, **options: Unpack[UsingOptions]
+        self, *, unique_key: CallKey, **options: Unpack[UsingOptions]
     ) -> "UniqueTask[P, R]": ...
     @overload
     def using(self, **options: Unpack[UsingOptions]) -> Self: ...

@@ -1,20 +1,17 @@
 """What ``unique`` and its companions mean: checked where they are written, a key at enqueue."""
 
-from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from django.tasks.exceptions import InvalidTask
 
+from vtasks_asgi import call_keys
 from vtasks_asgi.core.envelope import Call
 from vtasks_asgi.core.message import Message
 from vtasks_asgi.core.unique import key_of_call, key_of_text
 
 if TYPE_CHECKING:
     from vtasks_asgi.tasks import VTask
-
-#: A text, or a function of the call's arguments that returns one.
-type UniqueKey = str | Callable[..., str]
 
 ON_DUPLICATE = ("reject", "existing")
 EDGES = ("trailing", "leading", "both")
@@ -29,9 +26,8 @@ def problem(task: "VTask[Any, Any]") -> str | None:
     ):
         if not any(getattr(task, option) is value for value in values):
             return f"{option} must be True or False"
-    key: object = task.unique_key
-    if key is not None and not callable(key) and not (isinstance(key, str) and key):
-        return "unique_key must be a text, or a function of the task's arguments returning one"
+    if wrong := call_keys.problem("unique_key", task.unique_key):
+        return wrong
     if task.on_duplicate not in ON_DUPLICATE:
         return 'on_duplicate must be "reject", to get None, or "existing", to get its result'
     return _ttl_problem(task) or _debounce_problem(task) or _idle_option(task)
@@ -119,8 +115,4 @@ def _key(task: "VTask[Any, Any]", call: Call) -> str:
     key = task.unique_key
     if key is None:
         return key_of_call(call.task, call.args, call.kwargs)
-    text: object = key(*call.args, **call.kwargs) if callable(key) else key
-    if not isinstance(text, str) or not text:
-        name = type(text).__qualname__
-        raise InvalidTask(f"{call.task}: its unique_key returned {name}, not a text")
-    return key_of_text(text)
+    return key_of_text(call_keys.text_of("unique_key", key, call))
