@@ -1,7 +1,6 @@
 """Groups: tasks that are enqueued together, watched together, and followed by a callback."""
 
 import asyncio
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from django.utils.asyncio import async_unsafe
 
 from vtasks_asgi.exceptions import GroupDoesNotExist
 from vtasks_asgi.store.groups import GroupRecord, Member
-from vtasks_asgi.task_result import VTaskResult, pauses
+from vtasks_asgi.task_result import VTaskResult, looks, pauses
 from vtasks_asgi.tasks import Called, Then, backend_of
 
 
@@ -90,14 +89,9 @@ class Group:
     @async_unsafe("wait() would block the event loop; use await_done()")
     def wait(self, timeout: float | None = None) -> GroupProgress:
         """``await_done`` for synchronous code; the thread sleeps meanwhile."""
-        end = None if timeout is None else time.monotonic() + timeout
-        for pause in pauses():
+        for _ in looks(timeout, self._late):
             if (progress := self.progress()).done:
                 return progress
-            left = pause if end is None else end - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(self._late(timeout))
-            time.sleep(min(pause, left))
         raise AssertionError("there is always another pause")
 
     @property

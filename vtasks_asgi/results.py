@@ -92,6 +92,16 @@ def stored(record: Record, alias: str) -> AnyResult:
     return build(record, call, _task(record, call, alias), attempts, alias)
 
 
+def waiting(message: Message, alias: str) -> AnyResult:
+    """The result of a message that was just pushed.
+
+    Raises:
+        MessageUndecodable, TaskResultDoesNotExist: as ``stored``.
+    """
+    record = Record(message.id, message.queue, State.READY, message.body, message.priority)
+    return stored(record, alias)
+
+
 def unstarted(claim: Claim, dead: Dead, at: float, alias: str) -> AnyResult:
     """The result of a message that was given up on at that time, before a run of it began.
 

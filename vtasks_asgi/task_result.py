@@ -141,16 +141,11 @@ class VTaskResult(_TaskResult[P, R]):  # type: ignore[misc] # Django's is frozen
         Raises:
             SynchronousOnlyOperation: from a coroutine, whose event loop this would block.
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        for pause in pauses():
+        for _ in looks(timeout, self._late):
             if not self.is_finished:
                 self.refresh()
             if self.is_finished:
                 break
-            left = pause if end is None else end - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(self._late(timeout))
-            time.sleep(min(pause, left))
         return self._outcome()
 
     def _late(self, timeout: float | None) -> str:
@@ -160,6 +155,21 @@ class VTaskResult(_TaskResult[P, R]):  # type: ignore[misc] # Django's is frozen
         if self.status is TaskResultStatus.SUCCESSFUL:
             return self.return_value
         raise TaskFailed(self.id, self.task.module_path, self.reason, self.errors)
+
+
+def looks(timeout: float | None, late: Callable[[float | None], str]) -> Iterator[None]:
+    """Each time to look at something, for a thread, which sleeps in between.
+
+    Raises:
+        TimeoutError: with what ``late`` says, after the first look past ``timeout`` seconds.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    for pause in pauses():
+        yield
+        left = pause if end is None else end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(late(timeout))
+        time.sleep(min(pause, left))
 
 
 def pauses() -> Iterator[float]:

@@ -9,15 +9,15 @@ from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from vtasks_asgi import lanes, results, task_options
 from vtasks_asgi.backends import commit
 from vtasks_asgi.backends.answers import Prepared, Pushed, accepted, answer, holders
+from vtasks_asgi.backends.awaited import store_here
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.core.errors import MessageUndecodable
 from vtasks_asgi.core.follow import COMPLETE, FAILURE, SUCCESS, THEN, Successor, encode_plan
 from vtasks_asgi.core.message import Message, new_id
 from vtasks_asgi.groups import Group
 from vtasks_asgi.results import AnyResult
-from vtasks_asgi.runtime.active import runtime_of
 from vtasks_asgi.runtime.follow import callbacks_of
-from vtasks_asgi.store.base import FullStore, Record, State
+from vtasks_asgi.store.base import FullStore, Record
 from vtasks_asgi.store.groups import GroupRecord, NewGroup, Opened
 from vtasks_asgi.tasks import Called, Then
 
@@ -66,7 +66,7 @@ class Grouping:
         return [successor.row(), *rest]
 
     def _successor(self, then: Any, now: float) -> Successor:
-        task, args, kwargs = then if isinstance(then, tuple) else (then, (), {})
+        task, args, kwargs = _call(then)
         if task.backend != self.alias:
             raise InvalidTask(
                 f"{task.module_path} is of the backend {task.backend!r}, but what comes after a"
@@ -101,11 +101,9 @@ class Grouping:
     async def _aopen_group(
         self, items: Iterable[Called], options: Callbacks
     ) -> tuple[Group, Pushed]:
-        runtime = runtime_of(self.alias)
-        if runtime is None or not runtime.is_mine() or lanes.in_sync_caller():
+        if (store := store_here(self.alias)) is None:
             return await lanes.in_caller_thread(lambda: self._open_group(items, options))
         new, calls = self._grouped(items, options)
-        store = runtime.store
         opened = await store.open_group(new, [each.message for each in calls])
         callbacks = self._callbacks(opened.completed)
         if callbacks:
@@ -141,9 +139,8 @@ class Grouping:
 
     def _as_result(self, message: Message) -> AnyResult | None:
         """The result of a message that was just stored, None if its task is not known here."""
-        record = Record(message.id, message.queue, State.READY, message.body, message.priority)
         try:
-            return results.stored(record, self.alias)
+            return results.waiting(message, self.alias)
         except (MessageUndecodable, TaskResultDoesNotExist):
             return None
 
@@ -171,7 +168,7 @@ class Grouping:
         problem = task_options.not_callable("a member of a group", item)
         if problem or not item:
             raise InvalidTask(problem or f"a group has {item!r} among its calls: leave it out")
-        task, args, kwargs = item if isinstance(item, tuple) else (item, (), {})
+        task, args, kwargs = _call(item)
         prepared = self._prepared(task, args, kwargs, now, group)
         if prepared.message.debounce is not None:
             raise InvalidTask(
@@ -188,9 +185,8 @@ class Grouping:
 
     async def afind_group(self, id: str, *, members: bool = False) -> GroupRecord | None:
         """``find_group`` from a coroutine."""
-        runtime = runtime_of(self.alias)
-        if runtime is not None and runtime.is_mine() and not lanes.in_sync_caller():
-            return await runtime.store.find_group(id, members=members)
+        if (store := store_here(self.alias)) is not None:
+            return await store.find_group(id, members=members)
         return await lanes.in_caller_thread(lambda: self.find_group(id, members=members))
 
     def results_of(self, ids: Sequence[str]) -> list[AnyResult | None]:
@@ -199,13 +195,17 @@ class Grouping:
 
     async def aresults_of(self, ids: Sequence[str]) -> list[AnyResult | None]:
         """``results_of`` from a coroutine."""
-        runtime = runtime_of(self.alias)
-        if runtime is not None and runtime.is_mine() and not lanes.in_sync_caller():
-            return self._shown(ids, await runtime.store.lookup(ids))
+        if (store := store_here(self.alias)) is not None:
+            return self._shown(ids, await store.lookup(ids))
         return await lanes.in_caller_thread(lambda: self.results_of(ids))
 
     def _shown(self, ids: Sequence[str], found: Mapping[str, Record]) -> list[AnyResult | None]:
         return [results.stored(found[id], self.alias) if id in found else None for id in ids]
+
+
+def _call(item: Any) -> Any:
+    """The task, its arguments and its keyword arguments, of a call or of a task alone."""
+    return item if isinstance(item, tuple) else (item, (), {})
 
 
 def _waits(calls: Sequence[Prepared]) -> bool:

@@ -7,7 +7,6 @@ from django.tasks.signals import task_enqueued
 from vtasks_asgi import results, signals
 from vtasks_asgi.backends.answers import Pushed
 from vtasks_asgi.core.message import Message
-from vtasks_asgi.store.base import Record, State
 
 
 class Telling:
@@ -28,8 +27,7 @@ class Telling:
     async def announce(self, message: Message) -> None:
         """Send the signal for a message that the scheduler or a worker has pushed."""
         if signals.wanted(task_enqueued):
-            record = Record(message.id, message.queue, State.READY, message.body, message.priority)
-            result = partial(results.stored, record, self.alias)
+            result = partial(results.waiting, message, self.alias)
             await signals.asend(task_enqueued, type(self), result)
 
 

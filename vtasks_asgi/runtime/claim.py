@@ -56,7 +56,7 @@ class Claimer:
                 self._executions.release(claiming.result().claims)
             raise
         now = self._clock.monotonic()
-        if now - asked > config.lease / 3:
+        if now - asked > config.stale_after:
             # The loop was blocked, nobody renewed these: they may be somebody else's by now.
             self._executions.release(claimed.claims)
             claimed.claims = []

@@ -32,6 +32,11 @@ class RuntimeConfig:
     batches: Mapping[str, Batch] = field(default_factory=dict)
 
     @property
+    def stale_after(self) -> float:
+        """The age at which a claim that nobody renewed may soon be somebody else's."""
+        return self.lease / 3
+
+    @property
     def queues(self) -> tuple[str, ...]:
         """All queues consumed."""
         return tuple(queue for pool in self.pools for queue in pool.queues)

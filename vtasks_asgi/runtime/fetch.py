@@ -48,7 +48,7 @@ class Fetcher:
         self._settler = settler
         self._suspects = suspects
         self._poll = config.poll
-        self._stale_after = config.lease / 3
+        self._stale_after = config.stale_after
         self._clock = clock
         self._traffic = traffic or Traffic(clock)
         self._claimer = Claimer(
