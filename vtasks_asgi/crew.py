@@ -103,6 +103,7 @@ class Crew:
             elif not job.future.cancelled():
                 job.work()
                 clean_connections()
+                self._coming = True  # whoever hears of it may bring a job before this thread looks
                 self._hand_back(job)
             del job
         connections.close_all()
