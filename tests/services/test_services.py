@@ -77,8 +77,10 @@ def test_what_it_acknowledged_survives_kill_and_stop(service: Service) -> None:
 
 def test_frozen_not_one_of_its_processes_moves_and_thawed_it_goes_on(service: Service) -> None:
     keep(service, "a value")
-    everybody = service.freeze()
-    assert everybody == tree(service.pid)
+    frozen = service.freeze()
+    everybody = tree(service.pid)
+    # A child that was ending when its parent was stopped may be gone since: no harm.
+    assert set(everybody) <= set(frozen)
     wait_for(lambda: states(everybody) == {"T"}, "all stand still")
     service.thaw()
     assert kept(service) == "a value"
