@@ -1,10 +1,9 @@
-"""Claims exactly as many messages as there are free slots, and starts them."""
+"""Claims as many messages as there are free slots, or are about to be, and starts them."""
 
 import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.runtime.claim import Claimer
@@ -12,6 +11,7 @@ from vtasks_asgi.runtime.config import RuntimeConfig
 from vtasks_asgi.runtime.events import Events
 from vtasks_asgi.runtime.execute import Executions
 from vtasks_asgi.runtime.pauses import Pauses
+from vtasks_asgi.runtime.ready import Ready
 from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slices import Slices
 from vtasks_asgi.runtime.slots import Slots
@@ -21,6 +21,8 @@ from vtasks_asgi.store.base import Claim, Claimed, Store
 
 #: Pools of so many slots claim by halves, so that one claim is under way while another is started.
 AHEAD_FROM = 16
+#: The share of such a pool's slots for which messages are kept ready, at the most.
+READY_SHARE = 0.25
 
 
 class Fetcher:
@@ -51,6 +53,8 @@ class Fetcher:
         self._stale_after = config.stale_after
         self._clock = clock
         self._traffic = traffic or Traffic(clock)
+        most = int(slots.size * READY_SHARE) if slots.size >= AHEAD_FROM else 0
+        self._ready = Ready(slots, executions, settler, suspects, clock, most)
         self._claimer = Claimer(
             store, executions, pauses, config=config, events=events, clock=clock
         )
@@ -62,10 +66,19 @@ class Fetcher:
         return not self._suspects.clear
 
     async def run(self) -> None:
+        try:
+            await self._run()
+        finally:
+            self._ready.let_go()
+
+    async def _run(self) -> None:
         while True:
             await self._settler.wait_room()
             await self._suspects.wait_clear()
             await self.slots.wait_free()
+            self._ready.start()
+            if self._limit < 1:
+                continue
             found, due_at = await self._round()
             if not found:
                 timeout = max(0.0, min(self._poll, due_at - self._clock.monotonic()))
@@ -92,9 +105,10 @@ class Fetcher:
     @property
     def _limit(self) -> int:
         """How many to claim at once."""
-        size = self.slots.size
-        limit = min(self.slots.free, size if size < AHEAD_FROM else (size + 1) // 2)
-        return min(limit, POLITE_BATCH) if self._traffic.flows else limit
+        size, free = self.slots.size, self.slots.free
+        if self._traffic.flows:
+            return min(free, POLITE_BATCH)
+        return min(free + self._ready.room, size if size < AHEAD_FROM else (size + 1) // 2)
 
     async def _turn(self, queue: str) -> Claimed:
         """Claim from a queue and start what there was; the last answer.
@@ -108,13 +122,16 @@ class Fetcher:
             while True:
                 claimed = await air[0].answer
                 now = air.pop()
+                self._ready.expect(self._clock.monotonic() - now.at)
+                sorted_ = self._sort(claimed.claims, now)
                 try:
                     if left and self._is_worth_more(claimed.claims, now):
                         air.append(self._ask(queue))
                         left -= 1
-                    await self._start(claimed.claims, now.at + self._stale_after)
+                    await self._start(sorted_, now.stale_at)
                 finally:
-                    self.slots.redeem(now.limit)
+                    self.slots.redeem(now.promised)
+                    self._ready.start()
                 if not air:
                     return claimed
         finally:
@@ -123,10 +140,11 @@ class Fetcher:
 
     def _ask(self, queue: str) -> "_Asked":
         at, limit, loop = self._clock.monotonic(), self._limit, asyncio.get_running_loop()
-        self.slots.promise(limit)
+        promised = max(min(limit, self.slots.free), 0)
+        self.slots.promise(promised)
         # Eager: on its way when this returns, not when the loop has its next turn.
         answer = asyncio.Task(self._claimer.claim(queue, limit), loop=loop, eager_start=True)
-        return _Asked(answer, limit, at)
+        return _Asked(answer, limit, promised, at, at + self._stale_after)
 
     def _is_worth_more(self, claims: Sequence[Claim], asked: "_Asked") -> bool:
         """Is there a backlog, and may it be asked for before these are started?"""
@@ -144,14 +162,20 @@ class Fetcher:
         """Nobody will start what this claim brings."""
         asked.answer.cancel()
         await asyncio.wait({asked.answer})
-        self.slots.redeem(asked.limit)
+        self.slots.redeem(asked.promised)
         if not asked.answer.cancelled() and asked.answer.exception() is None:
             self._executions.release(asked.answer.result().claims)
 
+    def _sort(self, claims: Sequence[Claim], asked: "_Asked") -> list[Claim]:
+        """Those to start now, suspects last; what no slot was free for is kept ready."""
+        suspected = [claim for claim in claims if claim.crashes >= SUSPECTED_AFTER]
+        others = [claim for claim in claims if claim.crashes < SUSPECTED_AFTER]
+        self._ready.add(others[asked.promised :], asked.stale_at)
+        return others[: asked.promised] + suspected
+
     async def _start(self, claims: Sequence[Claim], stale_at: float) -> None:
         """Start these, as long as they are ours for certain: nobody renews them before."""
-        suspected = [claim for claim in claims if claim.crashes >= SUSPECTED_AFTER]
-        rest = chain((claim for claim in claims if claim.crashes < SUSPECTED_AFTER), suspected)
+        rest = iter(claims)
         try:
             slices = Slices(self._clock)
             if self._clock.monotonic() > stale_at:
@@ -171,8 +195,13 @@ class Fetcher:
 
 @dataclass(slots=True)
 class _Asked:
-    """A claim under way, for ``limit`` messages since ``at``, monotonic."""
+    """A claim under way, for ``limit`` messages since ``at``, with so many slots ``promised``.
+
+    What it brings is ours for certain until ``stale_at``. Both are monotonic.
+    """
 
     answer: "asyncio.Task[Claimed]"
     limit: int
+    promised: int
     at: float
+    stale_at: float

@@ -1,6 +1,10 @@
 """Slots: how many calls may be in execution at once. Nothing is claimed without a free one."""
 
 import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Slots:
@@ -13,6 +17,10 @@ class Slots:
     def __init__(self, size: int) -> None:
         self.size = size
         self.busy = 0
+        #: How many have been given back since the start.
+        self.given = 0
+        #: Called, if set, after one was given back.
+        self.on_free: Callable[[], None] | None = None
         self._promised = 0
         self._freed = asyncio.Event()
         self._line = asyncio.Lock()
@@ -40,7 +48,10 @@ class Slots:
 
     def give(self) -> None:
         self.busy -= 1
+        self.given += 1
         self._freed.set()
+        if self.on_free:
+            self.on_free()
 
     async def wait_free(self) -> None:
         """Return when at least one slot is free, and nobody has waited for longer.
