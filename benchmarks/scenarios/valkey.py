@@ -79,7 +79,7 @@ PROCESSING = (
         measure=process.measure("sleep", CONCURRENCY),
         sides=(*OTHERS, BARE, KEPT),
         metrics=(*process.METRICS, process.SHARE),
-        sizes=counts(vtasks=10_000, celery=3_000, rq=100, saq=3_000, ours=60_000),
+        sizes=counts(vtasks=10_000, celery=3_000, rq=100, saq=3_000, ours=150_000),
         smoke={},
         peers=PEERS,
         targets=(Target("share", 90.0, at_least=True, side=BARE.name),),
