@@ -28,7 +28,9 @@ PACKAGES = (
 )
 
 
-def describe(workdir: Path, engines: Mapping[str, str] | None = None) -> dict[str, str]:
+def describe(
+    workdir: Path, engines: Mapping[str, str] | None = None, *, awake: bool = False
+) -> dict[str, str]:
     """Processor, memory, kernel, versions, and the file system the databases are on."""
     facts = {
         "cpu": _field("/proc/cpuinfo", "model name") or platform.processor(),
@@ -36,7 +38,7 @@ def describe(workdir: Path, engines: Mapping[str, str] | None = None) -> dict[st
         "memory": _field("/proc/meminfo", "MemTotal") or "unknown",
         "kernel": f"{platform.system()} {platform.release()}",
         "file system": _file_system(workdir),
-        "scheduling": _scheduling(),
+        "scheduling": _scheduling() + ("; processors kept from halting" if awake else ""),
         "load at start": "{:.2f} {:.2f} {:.2f}".format(*os.getloadavg()),
         "python": platform.python_version(),
     }

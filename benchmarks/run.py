@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import harness, machine, report  # noqa: E402
+from benchmarks.awake import awake  # noqa: E402
 from benchmarks.bench import Bench  # noqa: E402
 from benchmarks.engines import ENGINES  # noqa: E402
 from benchmarks.engines.engine import Engine  # noqa: E402
@@ -51,6 +52,7 @@ def arguments() -> argparse.Namespace:
         metavar="SECONDS",
         help="before each sample wait so long at most for other processes to be quiet",
     )
+    add("--awake", action="store_true", help="keep the processors from halting")
     add("--list", action="store_true", help="print the scenarios and end")
     return parser.parse_args()
 
@@ -115,9 +117,10 @@ def run(options: argparse.Namespace, kinds: list[type[Engine]]) -> list[Outcome]
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch, ExitStack() as running:
         engines = [running.enter_context(kind()) for kind in kinds]
         versions = {engine.name: engine.version for engine in engines}
-        host = machine.describe(Path(scratch), versions)
+        host = machine.describe(Path(scratch), versions, awake=options.awake)
         try:
-            asyncio.run(measure_all(options, engines, Path(scratch), outcomes))
+            with awake() if options.awake else nullcontext():
+                asyncio.run(measure_all(options, engines, Path(scratch), outcomes))
         finally:
             _write(options, host, outcomes, now)
     return outcomes
