@@ -120,7 +120,7 @@ class Notes:
 
     # -- on the loop
 
-    def _see_to_it(self, done: threading.Lock | None = None) -> None:
+    def _see_to_it(self, done: "threading.Lock | None" = None) -> None:
         """Let the change be written, now or when it is time; ``done`` is for who waits for it."""
         idle = self._timer is None and self._writing is None
         if idle and not self._closed and self._store is not None:

@@ -30,7 +30,9 @@ from vtasks_asgi.testing import (
 type Memory = MemoryTaskBackend
 
 #: As ``django.tasks.task`` makes one where another backend is the default.
-PLAIN: "DjangoTask[..., Any]" = DjangoTask(func=sample.note.func)
+PLAIN: "DjangoTask[..., Any]" = DjangoTask(
+    func=sample.note.func, priority=0, backend="default", queue_name="default", run_after=None
+)
 
 
 def fails(**wanted: Any) -> str:
