@@ -130,7 +130,13 @@ def test_tasks_that_are_not_unique_have_none() -> None:
 
 def test_a_task_of_djangos_own_class_is_taken_as_it_is() -> None:
     """As one is that was decorated while another backend was configured."""
-    plain: Task[[int], int] = Task(func=sample.plain.func)
+    plain: Task[[int], int] = Task(
+        func=sample.plain.func,
+        priority=0,
+        backend="default",
+        queue_name="default",
+        run_after=None,
+    )
     for _ in range(2):
         [result] = many([(plain, [1], {})])
         assert result is not None

@@ -1,7 +1,7 @@
 """What is the same for all calls of a task object: found out once, not at each enqueue."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from vtasks_asgi import propagation
@@ -42,9 +42,12 @@ class Plan:
 
 
 def plan_of(task: Any) -> Plan:
-    """The plan of a task object. An option that is not known here makes it no plain one."""
+    """The plan of a task object. An option that is not known here makes it no plain one.
+
+    ``run_after``, which has no default in Django 6.0, is none there either.
+    """
     plain = all(
-        getattr(task, field.name) == field.default
+        getattr(task, field.name) == (None if field.default is MISSING else field.default)
         for field in fields(task)
         if field.name not in _NEUTRAL
     )
