@@ -23,6 +23,13 @@ def deaf() -> None:
     _replace(Host, "_chain_signals", chain)
 
 
+def unmended() -> None:
+    """Granian sets its own signal handlers."""
+    from vtasks_asgi import granian_stop
+
+    _replace(granian_stop, "mend", lambda: None)
+
+
 def no_renewal() -> None:
     """Leases run out while their tasks run."""
     from vtasks_asgi.runtime.leases import Leases
@@ -188,6 +195,7 @@ _MUTANTS = {
     mutant.__name__: mutant
     for mutant in (
         deaf,
+        unmended,
         no_renewal,
         no_reclaim,
         no_fence,
