@@ -56,7 +56,7 @@ async def test_a_server_that_was_told_to_stop_while_it_booted_claims_nothing(
     stop.tell()
     async with serving(get_worker_application(django())) as server:
         ready = await server.request("/vtasks/health/ready")
-        assert (ready.status, ready.body) == (503, b'{"status":"draining"}')
+        assert (ready.status, ready.body) == (503, b'{"status":"stopped"}')
         assert (await server.request("/aenqueue")).status == 200
     assert (await arows())["messages"] == 1, "nothing was claimed"
     assert handled == [-1]
