@@ -109,7 +109,7 @@ class Host:
         """
         previous: dict[int, Any] = {}
         if self.runtime is not None and granian_stop.heard():
-            self.runtime.stop()
+            self.runtime.stop()  # the signal came while this process booted
 
         def handler(number: int, frame: Any) -> None:
             if self.runtime is not None:
