@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from vtasks_asgi import granian_stop
 from vtasks_asgi.assembly import assemble, find_backend, listen
 from vtasks_asgi.conf import debug, options
 from vtasks_asgi.exceptions import ConfigurationError
@@ -46,6 +47,7 @@ def get_worker_application(
     Raises:
         ConfigurationError: naming the wrong setting or argument and the fix.
     """
+    granian_stop.mend()
     settings = options()
     find_backend(backend or settings.backend)
     listen(settings)

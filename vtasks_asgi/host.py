@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from vtasks_asgi import granian_stop
 from vtasks_asgi.lifespan import ASGIApp, Event, InnerLifespan, Receive, Scope, Send
 from vtasks_asgi.runtime.health import Health, Status
 from vtasks_asgi.runtime.runtime import Runtime
@@ -107,6 +108,8 @@ class Host:
         stop before. ``loop.add_signal_handler`` would replace the server's handler.
         """
         previous: dict[int, Any] = {}
+        if self.runtime is not None and granian_stop.heard():
+            self.runtime.stop()  # the signal came while this process booted
 
         def handler(number: int, frame: Any) -> None:
             if self.runtime is not None:

@@ -11,7 +11,7 @@ import pytest
 from tests.django.conftest import Change
 from tests.django.helpers import Ear, arows
 from tests.django.server import Inner, django, serving
-from vtasks_asgi import host
+from vtasks_asgi import granian_stop, host
 from vtasks_asgi.asgi import get_worker_application
 from vtasks_asgi.runtime.runtime import Runtime
 
@@ -46,6 +46,20 @@ async def test_a_stop_signal_is_heard_at_once_and_left_to_the_server(
         assert (await server.request("/aenqueue")).status == 200, "requests go on"
     assert signal.getsignal(number) is before, "the server's handler is back"
     assert (await arows())["messages"] == 1, "nothing was claimed after the signal"
+
+
+async def test_a_server_that_was_told_to_stop_while_it_booted_claims_nothing(
+    handled: list[int],
+) -> None:
+    stop = granian_stop.Stop(asyncio.get_running_loop())
+    stop.add_signal_handler(signal.SIGTERM, handled.append, -1)
+    stop.tell()
+    async with serving(get_worker_application(django())) as server:
+        ready = await server.request("/vtasks/health/ready")
+        assert (ready.status, ready.body) == (503, b'{"status":"stopped"}')
+        assert (await server.request("/aenqueue")).status == 200
+    assert (await arows())["messages"] == 1, "nothing was claimed"
+    assert handled == [-1]
 
 
 async def test_signals_nobody_handles_are_left_alone() -> None:

@@ -6,6 +6,7 @@ the harness would notice. Nothing of the kind exists in the package itself.
 
 import asyncio
 import os
+import signal
 from secrets import token_hex
 from typing import Any
 
@@ -21,6 +22,28 @@ def deaf() -> None:
         return lambda: None
 
     _replace(Host, "_chain_signals", chain)
+
+
+def unmended() -> None:
+    """Granian sets its own signal handlers."""
+    from vtasks_asgi import granian_stop
+
+    _replace(granian_stop, "mend", lambda: None)
+
+
+def meeting() -> None:
+    """No mutant: SIGTERM always comes while the first stop signal is being handled."""
+    from vtasks_asgi.runtime.runtime import Runtime
+
+    stop = Runtime.stop
+
+    def stopped(self: Any) -> None:
+        first = not self.stopping
+        stop(self)
+        if first:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    _replace(Runtime, "stop", stopped)
 
 
 def no_renewal() -> None:
@@ -188,6 +211,8 @@ _MUTANTS = {
     mutant.__name__: mutant
     for mutant in (
         deaf,
+        unmended,
+        meeting,
         no_renewal,
         no_reclaim,
         no_fence,

@@ -9,11 +9,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.server, pytest.mark.faults, pytest.mark.slow, pytest.m
 DRAIN = 4.0
 #: The promise is drain + 2 s; the rest is for machines with more to do than this test.
 EXIT_BOUND = DRAIN + 2.0 + 6.0
+#: Granian kills a worker that takes longer than the first; the second is soon enough to tell.
+KILL, SOON = "--workers-kill-timeout=60", 20.0
 #: A signal reaches Granian's worker by way of its supervisor.
 SIGNAL_TRAVELS = 1.0
 BACKLOG = 300
@@ -165,6 +167,70 @@ def test_control_c_lets_work_end_quietly(tmp_path: Path, how: str) -> None:
         verdict = it.verdict()
         assert verdict.word is Word.KEPT, verdict
         assert it.complaints() == []
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_control_c_when_the_supervisors_signal_comes_at_once(
+    tmp_path: Path, loop: Literal["asyncio", "uvloop"]
+) -> None:
+    """uvloop reports it twice when it comes while the terminal's is being read."""
+    with project(tmp_path, MUTANT="meeting") as it:
+        client = it.client()
+        for number in range(3):
+            server = it.granian(KILL, loop=loop)
+            for task in ("nap", "doze"):
+                client.do("enqueue", task, f"{task}.{number}", 1.0)
+            wait_for(lambda: len(it.book().in_flight(server.worker())) == 2, "both run")  # noqa: B023
+            os.killpg(server.pid, signal.SIGINT)
+            assert server.wait(SOON) == 0
+        verdict = it.verdict()
+        assert verdict.word is Word.KEPT, verdict
+        assert it.complaints() == []
+
+
+def control_c_thrice(it: Project, loop: Literal["asyncio", "uvloop"]) -> None:
+    """Granian waits for a client meanwhile; what runs must end or be released all the same."""
+    server, client = it.granian(KILL, loop=loop), it.client()
+    ids = [client.do("enqueue", task, task) for task in ("gated", "gated_sync")]
+    client.do("enqueue", "nap", "nap", 1.0)
+    wait_for(lambda: len(it.book().runs) == 3, "all three run")
+    with half_sent_body(server):
+        os.killpg(server.pid, signal.SIGINT)
+        wait_for(lambda: "Stopping worker-1" in server.text, "Granian stops")
+        for _ in range(2):
+            os.killpg(server.pid, signal.SIGINT)
+            time.sleep(0.1)  # two at a time may count as one
+        wait_for(lambda: all(it.row(id)["state"] == READY for id in ids), "released", SOON)
+        assert server.alive, "Granian did not wait for the client, so nothing was shown"
+    assert server.wait(SOON) == 0
+    assert it.book().of("nap")[0].end is not None, "the drain was not awaited"
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_control_c_again_and_again(tmp_path: Path, loop: Literal["asyncio", "uvloop"]) -> None:
+    with project(tmp_path, VTASKS_DRAIN_TIMEOUT=3) as it:
+        control_c_thrice(it, loop)
+        assert it.complaints() == []
+
+
+def test_control_granian_as_it_is_freezes_at_the_third_signal(tmp_path: Path) -> None:
+    """When this fails, Granian has been mended and ``granian_stop.Stop`` may go."""
+    with project(tmp_path, VTASKS_DRAIN_TIMEOUT=3, MUTANT="unmended") as it:
+        with pytest.raises(AssertionError, match="released"):
+            control_c_thrice(it, "uvloop")
+
+
+@pytest.mark.parametrize("to", [os.kill, os.killpg])
+def test_a_stop_that_comes_before_granian_listens(
+    tmp_path: Path, to: Callable[[int, int], None]
+) -> None:
+    with project(tmp_path) as it:
+        it.client().do("enqueue", "gated", "none")
+        server = it.granian(KILL, ready=False)
+        wait_for(lambda: "Spawning worker-1" in server.text, "the worker is forked")
+        to(server.pid, signal.SIGINT)
+        server.wait(SOON)
+        assert {row["state"] for row in it.rows()} == {READY}
 
 
 def test_a_second_signal_does_not_wait_for_the_drain(tmp_path: Path) -> None:
