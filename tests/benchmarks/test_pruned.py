@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.slow
 @pytest.mark.server
+@pytest.mark.timeout(180)
 def test_it_tells_both_weights() -> None:
     command = [sys.executable, "benchmarks/pruned.py", "--rounds", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

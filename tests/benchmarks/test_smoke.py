@@ -20,14 +20,13 @@ EVERYTHING = [
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_a_smoke_run_writes_the_numbers_of_our_side(tmp_path: Path) -> None:
     written = tmp_path / "numbers.json"
     command = [sys.executable, "benchmarks/run.py", "--smoke", "--store", "sqlite"]
     command += ["--side", "ours", "--only", "enqueue-sequential"]
     command += ["--json", str(written), "--dir", str(tmp_path)]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     numbers = json.loads(written.read_text())
     assert numbers["smoke"] is True

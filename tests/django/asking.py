@@ -95,9 +95,9 @@ def spins(seconds: float = 20.0) -> str:
 
 
 @task(max_attempts=1, timeout=0.05, transactional=True)
-def writes_and_spins(name: str, seconds: float) -> str:
+def writes_and_spins(name: str) -> str:
     sample.write(name)
-    return str(spins.func(seconds))
+    return str(spins.func())
 
 
 @task(max_attempts=1, timeout=0.05)
@@ -124,6 +124,16 @@ async def ahangs() -> str:
 async def ahangs_in_a_thread() -> str:
     await sync_to_async(hangs.func)()
     return "too late"
+
+
+@task(timeout=60.0)
+def spins_within_limit(seconds: float) -> str:
+    return str(spins.func(seconds))
+
+
+@task(timeout=60.0, transactional=True)
+def writes_within_limit(name: str) -> None:
+    sample.write(name)
 
 
 @task(timeout=60.0)

@@ -66,7 +66,7 @@ def waits_and_discards() -> None:
     raise DiscardTask
 
 
-@task(timeout=1.0)
+@task(timeout=2.0)
 async def hangs() -> None:
     sample.MEETING.arrived.release()
     while not sample.MEETING.go.is_set():

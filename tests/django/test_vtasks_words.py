@@ -26,6 +26,7 @@ def test_durations_and_ages() -> None:
     assert table(("A", "B"), [("x", 1), ("long", 10)]) == "A      B\nx      1\nlong  10"
 
 
+@pytest.mark.timeout(180)
 def test_from_the_shell() -> None:
     """Exit codes as a shell sees them; usage errors are argparse's own."""
     command = [sys.executable, "-m", "django", "vtasks"]

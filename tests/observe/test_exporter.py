@@ -12,6 +12,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
+from tests.processes import wait_for
 from vtasks_asgi.core.errors import VTasksError
 from vtasks_asgi.observe.exporter import (
     EVERYWHERE,
@@ -166,14 +167,14 @@ def test_connections_are_bounded_and_come_back() -> None:
             idle.enter_context(socket.create_connection((LOOPBACK, open_port)))
         with socket.create_connection((LOOPBACK, open_port)) as one_more:
             assert one_more.recv(1) == b""
-    for _ in range(1000):  # the idle ones' threads end one by one
+
+    def let_in() -> bool:
         try:
-            assert ask(open_port, "/metrics")[0].status == 200
+            return ask(open_port, "/metrics")[0].status == 200
         except (HTTPException, ConnectionError):
-            continue
-        break
-    else:
-        pytest.fail("no connection was let in again")
+            return False
+
+    wait_for(let_in, "a connection is let in again")  # the idle ones' threads end one by one
     exporter.close()
 
 

@@ -39,6 +39,16 @@ def enqueue(task: str, key: str, *args: Any, queue: str = "default") -> str:
     return str(result.id)
 
 
+def enqueue_many(task: str, keys: list[str], *args: Any) -> None:
+    """One call a key, all in one step."""
+    for key in keys:
+        PEN.write(Kind.ASKED, key)
+    backend: Any = task_backends["default"]
+    backend.enqueue_many([(getattr(tasks, task), (key, *args), {}) for key in keys])
+    for key in keys:
+        PEN.write(Kind.ACCEPTED, key)
+
+
 def result(id: str) -> dict[str, Any]:
     """What Django's API says of a message."""
     found = task_backends["default"].get_result(id)
@@ -169,7 +179,17 @@ def rest() -> int:
 
 VERBS = {
     verb.__name__: verb
-    for verb in (enqueue, result, letters, feed, open_group, feed_groups, scribble, rest)
+    for verb in (
+        enqueue,
+        enqueue_many,
+        result,
+        letters,
+        feed,
+        open_group,
+        feed_groups,
+        scribble,
+        rest,
+    )
 }
 
 

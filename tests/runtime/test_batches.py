@@ -51,13 +51,14 @@ async def test_either_kind_of_queue_is_consumed() -> None:
     assert [len(claims) for claims in world.script.batches] == [3]
 
 
+@pytest.mark.slow
 async def test_the_lease_of_what_is_collected_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "PING_EVERY", 0.005)
-    world = scene(clock=SystemClock(), lease=0.3, reclaim_every=0.01)
+    world = scene(clock=SystemClock(), lease=1.0, reclaim_every=0.01)
     ids = await world.push(2, BATCHED)
     async with world.alive():
         await collected(world, 2)
-        await asyncio.sleep(1.0)  # more than three leases
+        await asyncio.sleep(3.2)  # more than three leases
         for id in ids:
             record = await world.store.record(id)
             assert (record.state, record.crashes) == (State.RUNNING, 0)

@@ -6,6 +6,7 @@ Two generations of one process are the normal case, so neither may lose or doubl
 import os
 import signal
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -97,15 +98,16 @@ def test_a_stop_while_booting(tmp_path: Path, what: str) -> None:
             for row in it.rows():
                 assert row["token"] is None, f"still claimed: {row}"
                 assert row["attempt"] == 0
-            assert not _alive(process.pid), "something of the process group is left"
+            # Whoever has just ended is there until somebody has taken note.
+            wait_for(partial(_gone, process.pid), "nothing of the process group is left")
         it.worker()
         verdict = it.verdict()
         assert verdict.word is Word.KEPT, verdict
 
 
-def _alive(group: int) -> bool:
+def _gone(group: int) -> bool:
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
-        return False
-    return True
+        return True
+    return False

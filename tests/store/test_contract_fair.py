@@ -294,6 +294,7 @@ async def test_a_tick_goes_into_its_line(store: FullStore) -> None:
     assert ids(await take(store)) == flood[1:]
 
 
+@pytest.mark.timeout(180)
 async def test_many_claimers_lose_and_double_nothing(engine: Engine, store: FullStore) -> None:
     others = [await engine.opened() for _ in range(2)]
     stores = [store, *others]

@@ -52,6 +52,7 @@ async def end(store: FullStore, claims: Sequence[Claim]) -> None:
         assert (await settle(store, claim)).lost == []
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("limit", [1, 3, 20])
 async def test_each_key_has_its_limit_and_its_turns(store: FullStore, limit: int) -> None:
     groups = [

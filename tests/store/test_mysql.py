@@ -165,7 +165,8 @@ async def test_a_process_has_no_more_than_four_connections(mariadb: MariaDB) -> 
         await settle(store, (await take(store))[0])
         await stats(store)
         await asyncio.to_thread(lambda: store.extend([], lease=LEASE))
-        await store.wait([QUEUE], 0.1)
+        await store.wait([QUEUE], 0.1)  # the watcher's thread opens its own in its own time
+        await asyncio.to_thread(wait_for, lambda: count() >= 4, "all are open")
         assert await asyncio.to_thread(count) == 4
 
 

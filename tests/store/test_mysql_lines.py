@@ -68,6 +68,7 @@ def migrate(*to: str) -> None:
     connections[ALIAS].close()
 
 
+@pytest.mark.timeout(180)
 async def test_lines_come_to_tables_whose_limits_hold_messages_back(mariadb: MariaDB) -> None:
     """Both migrations have columns that are computed, and the second changes one of the first."""
     query = "SELECT uid, limit_state FROM vtasks_message ORDER BY uid"

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from django.db import connections, transaction
 
+from tests.processes import wait_for
 from tests.services.mariadb import MariaDB
 from tests.store.helpers import DONE, QUEUE, ids, message, push, record, settle, take
 from tests.store.mariadb import ALIAS, keyed, opened, other_transaction, request
@@ -83,23 +84,29 @@ async def test_a_lock_held_for_long_is_waited_for_and_tried_again(
 
 async def test_of_a_deadlock_nobody_hears(mariadb: MariaDB) -> None:
     """The lighter transaction is ended by the server, and that is ours."""
-    count = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS"
-    count += " WHERE VARIABLE_NAME = 'INNODB_DEADLOCKS'"
+
+    def status(name: str) -> int:
+        query = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS"
+        [(value,)] = mariadb.ask(f"{query} WHERE VARIABLE_NAME = %s", name)
+        return int(value)
+
+    def waits() -> bool:
+        return status("INNODB_ROW_LOCK_CURRENT_WAITS") > 0
+
     async with opened() as store:
         first, second = await push(store, 2)
         claims = await take(store)
-        [(before,)] = await asyncio.to_thread(mariadb.ask, count)
+        before = await asyncio.to_thread(status, "INNODB_DEADLOCKS")
         with other_transaction() as other:
             heavy = "INSERT INTO vtasks_tick (schedule, at)"
             other(f"{heavy} SELECT CONCAT('heavy', seq), 0 FROM seq_1_to_1000")
             lock = "SELECT seq FROM vtasks_message WHERE uid = %s FOR UPDATE"
             other(lock, second)
             settling = asyncio.create_task(store.settle([Settlement(c, DONE) for c in claims]))
-            await asyncio.sleep(0.3)  # it holds the first and waits for the second
+            await asyncio.to_thread(wait_for, waits, "it holds the first and waits for the second")
             await asyncio.to_thread(other, lock, first)
         assert (await settling).lost == []
-        [(after,)] = await asyncio.to_thread(mariadb.ask, count)
-    assert int(after) == int(before) + 1
+        assert await asyncio.to_thread(status, "INNODB_DEADLOCKS") == before + 1
 
 
 async def test_a_stale_snapshot_hides_no_holder(monkeypatch: pytest.MonkeyPatch) -> None:

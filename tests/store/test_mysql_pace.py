@@ -10,6 +10,7 @@ from vtasks_asgi.store.database.pace import Pace
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 @pytest.mark.usefixtures("mariadb_tables")
 async def test_with_a_snapshot_held_open_looks_become_rare(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it is for: 40,000 messages come and go, and every entry of theirs stays."""

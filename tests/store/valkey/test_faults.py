@@ -10,6 +10,7 @@ import uvloop
 
 from tests.missing import need
 from tests.processes import wait_for
+from tests.runtime.helpers import turns
 from tests.services.relay import Relay
 from tests.services.valkey import Valkey
 from tests.store.helpers import (
@@ -261,7 +262,7 @@ async def test_a_caller_who_gives_up_leaves_the_connection_to_the_others(
         connected = {each["id"] for each in clients(valkey)}
         relay.replies.delay = 0.3
         calls = [asyncio.create_task(it.stats([f"queue {n}"])) for n in range(40)]
-        await asyncio.sleep(0.05)
+        await turns()  # all have been sent, and no answer can be here yet
         for call in calls[::2]:
             call.cancel()
         await asyncio.wait(calls)
@@ -282,12 +283,13 @@ def test_a_loop_that_was_blocked_for_long_blames_nobody(
 
 
 async def _pushes_and_blocks(relay: Relay) -> None:
-    async with opened(through(relay), timeout=0.4) as it:
-        await push(it, body=bytes(8 * 2**20))
+    async with opened(f"valkey://127.0.0.1:{relay.target}", timeout=20.0) as patient:
+        await push(patient, body=bytes(8 * 2**20))
+    async with opened(through(relay)) as it:
         relay.replies.delay = 0.2
         taking = asyncio.create_task(take(it))
         await asyncio.sleep(0.05)
-        time.sleep(0.8)  # noqa: ASYNC251 - as a task does that computes
+        time.sleep(1.5 * TIMEOUT)  # noqa: ASYNC251 - as a task does that computes
         assert len(await taking) == 1
 
 

@@ -16,7 +16,8 @@ from vtasks_asgi.core.errors import StoreUnavailable
 from vtasks_asgi.store.valkey.errors import NotSent
 from vtasks_asgi.store.valkey.wire import INCOMPLETE, reader
 
-#: A loop that was blocked must get the chance to read what has come meanwhile (seconds).
+#: A loop that was blocked must get the chance to read what has come meanwhile (seconds); while a
+#: long reply is coming in, again and again, but not for longer than one more timeout.
 GRACE = 0.05
 
 
@@ -53,6 +54,8 @@ class Link(asyncio.Protocol):
         self._waiting: deque[tuple[Answer, float]] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._suspect: Answer | None = None
+        self._latest = 0.0  # when the suspect will have had its time twice
+        self._coming = False  # anything, since the last look
         self._why = "closed the connection"
         self.alive = False
         #: Set, and the other called, when the connection is no more.
@@ -113,6 +116,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         feed, gets, waiting = self._reader.feed, self._reader.gets, self._waiting
+        self._coming = True
         try:
             feed(data)
             while (reply := gets()) is not INCOMPLETE:
@@ -152,10 +156,13 @@ class Link(asyncio.Protocol):
         if not self._waiting:
             return
         oldest, sent = self._waiting[0]
-        left = sent + self._timeout - self._loop.time()
-        if left <= 0 and oldest is self._suspect:
-            self.drop(f"did not answer within {self._timeout:g} s")
-            return
+        now = self._loop.time()
+        left = sent + self._timeout - now
         if left <= 0:
-            self._suspect = oldest
+            if oldest is not self._suspect:
+                self._suspect, self._latest = oldest, now + self._timeout
+            elif not self._coming or now >= self._latest:
+                self.drop(f"did not answer within {self._timeout:g} s")
+                return
+            self._coming = False
         self._watch = self._loop.call_later(max(left, GRACE), self._look)
