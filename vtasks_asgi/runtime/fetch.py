@@ -151,7 +151,9 @@ class Fetcher:
     async def _start(self, claims: Sequence[Claim], stale_at: float) -> None:
         """Start these, as long as they are ours for certain: nobody renews them before."""
         suspected = [claim for claim in claims if claim.crashes >= SUSPECTED_AFTER]
-        rest = chain((claim for claim in claims if claim.crashes < SUSPECTED_AFTER), suspected)
+        # All suspects but one go back: what is in hand beside it would be charged with its crash.
+        self._executions.release(suspected[1:])
+        rest = chain((claim for claim in claims if claim.crashes < SUSPECTED_AFTER), suspected[:1])
         try:
             slices = Slices(self._clock)
             if self._clock.monotonic() > stale_at:
