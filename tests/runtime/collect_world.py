@@ -61,7 +61,7 @@ class Worker:
         context = contextvars.copy_context()
         self.executions = Executions(self.script, self.settler, clock, context)
         self.settler.settled = self.executions.settled
-        self.suspects = Suspects(self.executions, clock)
+        self.suspects = Suspects(self.executions, self.settler, clock)
         self.slots = Slots(slots)
         hands = self.slots, self.executions, self.settler, self.suspects
         self.pauses = Pauses(self.store, self.settler, events=events, clock=clock)

@@ -59,7 +59,7 @@ class Idle:
         executions = Executions(self.script, self.settler, clock, context)
         self.settler.settled = executions.settled
         config = configured(PoolConfig(tuple(queues), 5))
-        hands = Slots(5), executions, self.settler, Suspects(executions, clock)
+        hands = Slots(5), executions, self.settler, Suspects(executions, self.settler, clock)
         told: Any = {"config": config, "events": events, "clock": clock}
         pauses = Pauses(store, self.settler, events=events, clock=clock)
         self.fetcher = Fetcher(store, queues, *hands, pauses=pauses, **told)

@@ -139,7 +139,7 @@ async def test_the_earliest_of_all_queues_counts(
         Slots(1),
         executions,
         settler,
-        Suspects(executions, clock),
+        Suspects(executions, settler, clock),
         pauses=pauses,
         config=configured(poll=60.0),
         events=events,

@@ -160,7 +160,7 @@ class Hand:
         self.script = Script(Gated())
         context = contextvars.copy_context()
         self.executions = Executions(self.script, self.settler, self.clock, context)
-        self.suspects = Suspects(self.executions, self.clock)
+        self.suspects = Suspects(self.executions, self.settler, self.clock)
         self.slots = Slots(size)
         for _ in range(size):
             self.slots.take()

@@ -167,11 +167,13 @@ class Fetcher:
             self._executions.release(asked.answer.result().claims)
 
     def _sort(self, claims: Sequence[Claim], asked: "_Asked") -> list[Claim]:
-        """Those to start now, suspects last; what no slot was free for is kept ready."""
+        """Those to start now, a suspect last; what no slot was free for is kept ready."""
         suspected = [claim for claim in claims if claim.crashes >= SUSPECTED_AFTER]
         others = [claim for claim in claims if claim.crashes < SUSPECTED_AFTER]
+        # All suspects but one go back: what is in hand beside it would be charged with its crash.
+        self._executions.release(suspected[1:])
         self._ready.add(others[asked.promised :], asked.stale_at)
-        return others[: asked.promised] + suspected
+        return others[: asked.promised] + suspected[:1]
 
     async def _start(self, claims: Sequence[Claim], stale_at: float) -> None:
         """Start these, as long as they are ours for certain: nobody renews them before."""

@@ -246,7 +246,7 @@ class Runtime:
     ) -> dict[str, Fetcher | Collector]:
         """A fetcher for each pool, and a collector for each queue that is run in batches."""
         consumers: dict[str, Fetcher | Collector] = {}
-        suspects = Suspects(executions, self._clock)
+        suspects = Suspects(executions, settler, self._clock)
         means: _Means = {
             "pauses": pauses,
             "config": self.config,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from vtasks_asgi.core.clock import Clock
 from vtasks_asgi.runtime.execute import Executions
+from vtasks_asgi.runtime.settle import Settler
 from vtasks_asgi.runtime.slots import Slots
 from vtasks_asgi.store.base import Claim
 
@@ -24,8 +25,9 @@ _LOOK_EVERY = 0.02
 class Suspects:
     """Shared by all consumers of a runtime: while a suspect runs alone, none of them claims."""
 
-    def __init__(self, executions: Executions, clock: Clock) -> None:
+    def __init__(self, executions: Executions, settler: Settler, clock: Clock) -> None:
         self._executions = executions
+        self._settler = settler
         self._clock = clock
         self._turn = asyncio.Lock()
         self._clear = asyncio.Event()
@@ -58,6 +60,8 @@ class Suspects:
                 for give_way in self.give_way:
                     give_way()
                 await self._until(lambda: self._executions.running == 0, ALONE_WITHIN)
+                # What has ended and is not written yet would be charged with the crash as well.
+                await self._settler.flush(ALONE_WITHIN)
                 begin()
                 await self._until(over, ALONE_FOR)
             finally:
