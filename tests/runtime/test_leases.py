@@ -41,15 +41,16 @@ async def test_a_blocked_loop_loses_no_lease_and_names_who_blocks(
     [id] = await scene.push()
     async with scene.alive():
         await scene.store.until_settled()
-        await scene.recorder.until("loop_lag", 2)
+        worst, *_ = sorted(await scene.recorder.until("loop_lag"), reverse=True)
+        while worst[0] < 1.0 or scene.runtime.health().loop_lag >= worst[0]:
+            told = await scene.recorder.until("loop_lag", len(scene.recorder.all("loop_lag")) + 1)
+            worst = max(told)
     assert taken_over == []
     assert held(scene) >= 2
     assert (await scene.store.record(id)).state is State.DONE
     assert not scene.recorder.all("stale")
-    lag, culprit = max(scene.recorder.all("loop_lag"))
-    assert (lag > 1.0, culprit) == (True, "a.task")
+    assert worst[1] == "a.task"
     assert [r for r in caplog.records if "blocked" in r.msg and "a.task" in r.getMessage()]
-    assert scene.runtime.health().loop_lag < lag
 
 
 async def test_a_loop_blocked_by_others_accuses_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
