@@ -9,6 +9,7 @@ from vtasks_asgi.store.base import Claim, Claimed
 from vtasks_asgi.store.database.limited import limit_of
 from vtasks_asgi.store.database.postgres import fence, limits
 from vtasks_asgi.store.database.postgres.fence import FENCED
+from vtasks_asgi.store.database.postgres.front import BEGINNING, Place
 from vtasks_asgi.store.database.postgres.keys import NOW, Key
 from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row
 from vtasks_asgi.store.database.records import PROMOTE_LIMIT
@@ -26,41 +27,50 @@ pause AS MATERIALIZED (
     WHERE kind = 0 AND name = $1 AND (until IS NULL OR until > (SELECT now FROM t)))
 """
 
+_READY = """
+    SELECT ctid AS place, seq, priority, limit_key FROM vtasks_message
+    WHERE queue = $1 AND state = 0 AND {}
+      AND NOT EXISTS (SELECT 1 FROM pause) AND NOT EXISTS (SELECT 1 FROM lined)
+    ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED"""
+
 #: Promotes what is due, takes the best, and says when more is due: one statement, so one snapshot.
 #: A pause is looked up once, and keeps the message table from being read for what is ready. So
 #: does a message in a line, which is left to ``lines.claim``: it tells that there is one.
 #: What is locked is skipped, and what another worker has changed meanwhile is looked at again
-#: (EvalPlanQual), so nothing is handed out twice. The arrays make sure that the rows are found by
-#: primary key whatever the planner thinks their number is. What has a limit is only named, and left
-#: to ``admit``.
+#: (EvalPlanQual), so nothing is handed out twice. The arrays make sure how the rows are found
+#: whatever the planner thinks their number is: where they lie, for they cannot move while locked;
+#: one that has just moved is left for the next claim. What has a limit is only named, and left to
+#: ``admit``. What is ready is read from the place ``$6``, ``$7`` on, and what is above that
+#: priority: each part only if those before are not enough.
 CLAIM = f"""
 WITH {NOW},
 {_PAUSE},
 due AS MATERIALIZED (
-    SELECT seq, priority, limit_key, line FROM vtasks_message
+    SELECT ctid AS place, seq, priority, limit_key, line FROM vtasks_message
     WHERE queue = $1 AND state = 1 AND run_at <= (SELECT now FROM t)
     ORDER BY run_at LIMIT {PROMOTE_LIMIT} FOR UPDATE SKIP LOCKED),
 lined AS MATERIALIZED (
     SELECT WHERE EXISTS (SELECT 1 FROM vtasks_message WHERE queue = $1 AND state = 3)
         OR EXISTS (SELECT 1 FROM due WHERE line IS NOT NULL)),
+above AS MATERIALIZED ({_READY.format("priority > $6")}),
+beside AS MATERIALIZED ({_READY.format("priority = $6 AND seq > $7")}),
+below AS MATERIALIZED ({_READY.format("priority < $6")}),
 ready AS MATERIALIZED (
-    SELECT seq, priority, limit_key FROM vtasks_message
-    WHERE queue = $1 AND state = 0
-      AND NOT EXISTS (SELECT 1 FROM pause) AND NOT EXISTS (SELECT 1 FROM lined)
-    ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED),
+    SELECT * FROM above UNION ALL SELECT * FROM beside UNION ALL SELECT * FROM below LIMIT $2),
 best AS MATERIALIZED (
-    SELECT seq, limit_key FROM (
-        SELECT seq, priority, limit_key FROM due UNION ALL SELECT * FROM ready) AS either
+    SELECT place, seq, limit_key FROM (
+        SELECT place, seq, priority, limit_key FROM due UNION ALL SELECT * FROM ready) AS either
     WHERE NOT EXISTS (SELECT 1 FROM pause) AND NOT EXISTS (SELECT 1 FROM lined)
     ORDER BY priority DESC, seq LIMIT $2),
 promoted AS (
     UPDATE vtasks_message SET state = CASE WHEN line IS NULL THEN 0 ELSE 3 END
     WHERE seq = ANY (ARRAY(
-        SELECT seq FROM due EXCEPT SELECT seq FROM best WHERE limit_key IS NULL))),
+        SELECT seq FROM due EXCEPT SELECT seq FROM best WHERE limit_key IS NULL))
+    RETURNING 1),
 taken AS (
     UPDATE vtasks_message AS m SET state = 2, attempt = m.attempt + 1, token = $3, worker = $4,
         started_at = t.now, lease_until = t.now + $5::float8
-    FROM t WHERE m.seq = ANY (ARRAY(SELECT seq FROM best WHERE limit_key IS NULL))
+    FROM t WHERE m.ctid = ANY (ARRAY(SELECT place FROM best WHERE limit_key IS NULL))
     RETURNING {_COLUMNS}),
 later AS (
     SELECT CASE WHEN (SELECT count(*) FROM due) = {PROMOTE_LIMIT} THEN 0 ELSE least((
@@ -68,8 +78,9 @@ later AS (
         WHERE queue = $1 AND state = 1 AND run_at > (SELECT now FROM t) AND run_at < {HELD!r}
         ORDER BY run_at LIMIT 1), (SELECT until FROM pause)) - (SELECT now FROM t) END AS next_due,
     (SELECT array_agg(seq) FROM best WHERE limit_key IS NOT NULL) AS limited,
-    EXISTS (SELECT 1 FROM lined) AND NOT EXISTS (SELECT 1 FROM pause) AS lined)
-SELECT later.next_due, later.limited, later.lined, taken.* FROM later LEFT JOIN taken ON true
+    EXISTS (SELECT 1 FROM lined) AND NOT EXISTS (SELECT 1 FROM pause) AS lined,
+    EXISTS (SELECT 1 FROM promoted) AS promoted)
+SELECT later.*, taken.* FROM later LEFT JOIN taken ON true
 """
 
 _BY_AGE = "FROM vtasks_message WHERE queue = $1 AND seq >= $2 AND state IN (0, 3)"
@@ -121,18 +132,28 @@ class Left:
     limited: Sequence[int]
     #: Something stands in a line: nothing was taken, and all is left to ``lines.claim``.
     lined: bool
+    #: Something that was due and not taken has become ready, in its old place.
+    promoted: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.limited or self.lined or self.promoted)
 
 
-def claim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[tuple[Claimed, Left]]:
-    """Promote what is due, then take the best ``limit`` messages; and what is left to others."""
+def claim(
+    queue: str, limit: int, *, after: Place = BEGINNING, worker: str, lease: float
+) -> Plan[tuple[Claimed, Left]]:
+    """Promote what is due, then take the best ``limit`` messages; and what is left to others.
+
+    Of the priority of the place only what comes ``after`` it.
+    """
     token = token_hex(8)
-    query = Query(CLAIM, (queue, max(limit, 0), token, worker, lease))
+    query = Query(CLAIM, (queue, max(limit, 0), token, worker, lease, *after))
     [rows] = yield [query]
-    next_due, limited, lined = rows[0][:3]
-    left = Left(limited or (), lined)
-    if rows[0][3] is None:
+    next_due, limited, lined, promoted = rows[0][:4]
+    left = Left(limited or (), lined, promoted)
+    if rows[0][4] is None:
         return Claimed([], next_due), left
-    taken = [row[3:] for row in rows]
+    taken = [row[4:] for row in rows]
     taken.sort(key=_by_priority)  # RETURNING promises no order
     return Claimed([claim_of(queue, token, row) for row in taken], next_due), left
 
