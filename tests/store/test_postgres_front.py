@@ -1,13 +1,14 @@
 """Claims go on where the last one ended: what they miss, and for how long."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
 
 from tests.database import added_database
 from tests.services.postgres import Postgres
-from tests.store.helpers import LEASE, QUEUE, ids, message, push, take
+from tests.store.helpers import QUEUE, ids, push, take
 from vtasks_asgi.core.outcome import Release
 from vtasks_asgi.store.base import Claim, Settlement
 from vtasks_asgi.store.database.postgres import front
@@ -27,11 +28,15 @@ def url(postgres: Postgres) -> Iterator[str]:
         yield postgres.url.rpartition("/")[0] + f"/{ALIAS}"
 
 
-@pytest.fixture
-async def store(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresStore]:
-    """One that looks from the beginning only when it has a reason to."""
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim from the beginning only when there is a reason."""
     monkeypatch.setattr(front, "SHORTEST", 1000.0)
     monkeypatch.setattr(front, "LONGEST", 1000.0)
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[PostgresStore]:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("TRUNCATE vtasks_message")
     store = PostgresStore(ALIAS)
@@ -47,7 +52,7 @@ async def held_back(url: str, store: PostgresStore) -> tuple[str, list[str]]:
         [(seq,)] = early.execute(
             "SELECT nextval(pg_get_serial_sequence('vtasks_message', 'seq'))"
         ).fetchall()
-        pushed = await push(store, message(), message(), message(), message())
+        pushed = await push(store, 4)
         assert ids(await take(store, 3)) == pushed[:3]
         early.execute(
             "INSERT INTO vtasks_message"
@@ -57,40 +62,37 @@ async def held_back(url: str, store: PostgresStore) -> tuple[str, list[str]]:
     return "early", pushed
 
 
-async def test_a_higher_priority_is_seen_at_once(url: str, store: PostgresStore) -> None:
-    pushed = await push(store, *(message() for _ in range(4)))
-    assert ids(await take(store, 2)) == pushed[:2]
-    other = PostgresStore(ALIAS)
-    await other.open()
-    low, high, same = await push(
-        other, message(priority=-1), message(priority=1), message(priority=0)
-    )
-    await other.aclose()
-    assert ids(await take(store, 2)) == [high, pushed[2]]
-    assert ids(await take(store, 3)) == [pushed[3], same, low]
+async def test_a_higher_priority_is_seen_at_once(url: str) -> None:
+    async with opened(url) as store:
+        pushed = await push(store, 4)
+        assert ids(await take(store, 2)) == pushed[:2]
+        [low] = await push(store, priority=-1)
+        [high] = await push(store, priority=1)
+        [same] = await push(store)
+        assert ids(await take(store, 2)) == [high, pushed[2]]
+        assert ids(await take(store, 3)) == [pushed[3], same, low]
 
 
-async def test_what_is_committed_late_waits_for_a_claim_that_is_not_full(
-    url: str, store: PostgresStore
-) -> None:
-    early, pushed = await held_back(url, store)
-    assert ids(await take(store, 1)) == pushed[3:], "the claim went on where the last one ended"
-    assert ids(await take(store, 1)) == [early], "there was nothing, so it looked again"
+async def test_what_is_committed_late_waits_for_a_claim_that_is_not_full(url: str) -> None:
+    async with opened(url) as store:
+        early, pushed = await held_back(url, store)
+        assert ids(await take(store, 1)) == pushed[3:], "it goes on where the last one ended"
+        assert ids(await take(store, 1)) == [early], "there was nothing, so it looked again"
 
 
-async def test_what_is_committed_late_waits_for_some_time_at_most(
-    url: str, store: PostgresStore
-) -> None:
-    early, pushed = await held_back(url, store)
-    store._fronts[QUEUE]._until = 0.0
-    assert ids(await take(store, 2)) == [early, *pushed[3:]]
+async def test_what_is_committed_late_waits_for_some_time_at_most(url: str) -> None:
+    async with opened(url) as store:
+        early, pushed = await held_back(url, store)
+        store._fronts[QUEUE]._until = 0.0
+        assert ids(await take(store, 2)) == [early, *pushed[3:]]
 
 
-async def test_what_this_process_puts_back_is_next(store: PostgresStore) -> None:
-    pushed = await push(store, *(message() for _ in range(4)))
-    claims = (await store.claim(QUEUE, 2, worker="w", lease=LEASE)).claims
-    await store.settle([Settlement(claims[0], Release())])
-    assert ids(await take(store, 2)) == [pushed[0], pushed[2]]
+async def test_what_this_process_puts_back_is_next(url: str) -> None:
+    async with opened(url) as store:
+        pushed = await push(store, 4)
+        claims = await take(store, 2)
+        await store.settle([Settlement(claims[0], Release())])
+        assert ids(await take(store, 2)) == [pushed[0], pushed[2]]
 
 
 def claim_of(handle: int, priority: int = 0) -> Claim:
@@ -105,7 +107,10 @@ def test_a_claim_that_looks_meanwhile_is_not_trusted() -> None:
     assert beginnings.begin().place == BEGINNING
 
 
-def test_the_beginning_is_looked_at_for_a_fiftieth_of_the_time() -> None:
+def test_the_beginning_is_looked_at_for_a_fiftieth_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
     now = 100.0
     beginnings = Front(lambda: now)
     look = beginnings.begin()
