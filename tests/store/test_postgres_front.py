@@ -12,7 +12,7 @@ from tests.store.helpers import QUEUE, ids, push, take
 from vtasks_asgi.core.outcome import Release
 from vtasks_asgi.store.base import Claim, Settlement
 from vtasks_asgi.store.database.postgres import front
-from vtasks_asgi.store.database.postgres.front import BEGINNING, Front
+from vtasks_asgi.store.database.postgres.front import Front
 from vtasks_asgi.store.database.postgres.store import PostgresStore
 
 pytestmark = pytest.mark.server
@@ -104,7 +104,7 @@ def test_a_claim_that_looks_meanwhile_is_not_trusted() -> None:
     look = beginnings.begin()
     beginnings.forget()
     beginnings.end(look, [claim_of(7)], 1)
-    assert beginnings.begin().place == BEGINNING
+    assert beginnings.begin().place is None
 
 
 def test_the_beginning_is_looked_at_for_a_fiftieth_of_the_time(
@@ -114,7 +114,7 @@ def test_the_beginning_is_looked_at_for_a_fiftieth_of_the_time(
     now = 100.0
     beginnings = Front(lambda: now)
     look = beginnings.begin()
-    assert look.is_whole
+    assert look.place is None
     now += 0.01
     beginnings.end(look, [claim_of(7), claim_of(3, priority=-1)], 2)
     now += 0.49
@@ -123,4 +123,4 @@ def test_the_beginning_is_looked_at_for_a_fiftieth_of_the_time(
     beginnings.end(look, [claim_of(9, priority=5)], 1)
     assert beginnings.begin().place == (-1, 3), "a place never goes up again"
     now += 0.02
-    assert beginnings.begin().is_whole
+    assert beginnings.begin().place is None

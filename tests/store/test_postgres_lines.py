@@ -93,8 +93,8 @@ def test_turns_read_what_they_take(url: str, fill: dict[str, str], last: str) ->
 
 
 def test_what_has_no_lines_pays_a_look(url: str) -> None:
-    values = f"'{QUEUE}', 100, 'token', 'worker', 30, -101, 0"
-    nodes = explained(url, NONE, "text, int2, text, text, float8, int8, int8", CLAIM, values)
+    values = f"'{QUEUE}', 100, 'token', 'worker', 30"
+    nodes = explained(url, NONE, "text, int2, text, text, float8", CLAIM, values)
     [look] = [node for node in nodes if node.get("Index Name") == "vtasks_message_lined"]
     assert (look["Actual Rows"], look["Actual Loops"]) == (0, 1)
     assert _pages([look]) <= 2

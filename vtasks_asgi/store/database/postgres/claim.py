@@ -9,7 +9,7 @@ from vtasks_asgi.store.base import Claim, Claimed
 from vtasks_asgi.store.database.limited import limit_of
 from vtasks_asgi.store.database.postgres import fence, limits
 from vtasks_asgi.store.database.postgres.fence import FENCED
-from vtasks_asgi.store.database.postgres.front import BEGINNING, Place
+from vtasks_asgi.store.database.postgres.front import Place, in_order
 from vtasks_asgi.store.database.postgres.keys import NOW, Key
 from vtasks_asgi.store.database.postgres.plan import Plan, Query, Row
 from vtasks_asgi.store.database.records import PROMOTE_LIMIT
@@ -27,12 +27,6 @@ pause AS MATERIALIZED (
     WHERE kind = 0 AND name = $1 AND (until IS NULL OR until > (SELECT now FROM t)))
 """
 
-_READY = """
-    SELECT ctid AS place, seq, priority, limit_key FROM vtasks_message
-    WHERE queue = $1 AND state = 0 AND {}
-      AND NOT EXISTS (SELECT 1 FROM pause) AND NOT EXISTS (SELECT 1 FROM lined)
-    ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED"""
-
 #: Promotes what is due, takes the best, and says when more is due: one statement, so one snapshot.
 #: A pause is looked up once, and keeps the message table from being read for what is ready. So
 #: does a message in a line, which is left to ``lines.claim``: it tells that there is one.
@@ -40,8 +34,7 @@ _READY = """
 #: (EvalPlanQual), so nothing is handed out twice. The arrays make sure how the rows are found
 #: whatever the planner thinks their number is: where they lie, for they cannot move while locked;
 #: one that has just moved is left for the next claim. What has a limit is only named, and left to
-#: ``admit``. What is ready is read from the place ``$6``, ``$7`` on, and what is above that
-#: priority: each part only if those before are not enough.
+#: ``admit``.
 CLAIM = f"""
 WITH {NOW},
 {_PAUSE},
@@ -52,11 +45,11 @@ due AS MATERIALIZED (
 lined AS MATERIALIZED (
     SELECT WHERE EXISTS (SELECT 1 FROM vtasks_message WHERE queue = $1 AND state = 3)
         OR EXISTS (SELECT 1 FROM due WHERE line IS NOT NULL)),
-above AS MATERIALIZED ({_READY.format("priority > $6")}),
-beside AS MATERIALIZED ({_READY.format("priority = $6 AND seq > $7")}),
-below AS MATERIALIZED ({_READY.format("priority < $6")}),
 ready AS MATERIALIZED (
-    SELECT * FROM above UNION ALL SELECT * FROM beside UNION ALL SELECT * FROM below LIMIT $2),
+    SELECT ctid AS place, seq, priority, limit_key FROM vtasks_message
+    WHERE queue = $1 AND state = 0
+      AND NOT EXISTS (SELECT 1 FROM pause) AND NOT EXISTS (SELECT 1 FROM lined)
+    ORDER BY priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED),
 best AS MATERIALIZED (
     SELECT place, seq, limit_key FROM (
         SELECT place, seq, priority, limit_key FROM due UNION ALL SELECT * FROM ready) AS either
@@ -81,6 +74,34 @@ later AS (
     EXISTS (SELECT 1 FROM lined) AND NOT EXISTS (SELECT 1 FROM pause) AS lined,
     EXISTS (SELECT 1 FROM promoted) AS promoted)
 SELECT later.*, taken.* FROM later LEFT JOIN taken ON true
+"""
+
+# An array of one queue, for else the primary key would have the same order once the priority is
+# known, and the planner would have all queues and states walked with it.
+_READY = """
+    SELECT ctid AS place, seq, limit_key FROM vtasks_message
+    WHERE queue = ANY (ARRAY[$1]) AND state = 0 AND {} AND EXISTS (SELECT 1 FROM plain)
+    ORDER BY queue, priority DESC, seq LIMIT $2 FOR UPDATE SKIP LOCKED"""
+
+#: Takes what has a higher priority than the place ``$6``, ``$7``, and what comes after it within
+#: that priority. Nothing at all unless that is all there is to it: nothing due, no line, no pause.
+#: What comes second is read only if there is not enough of the first.
+ONWARDS = f"""
+WITH {NOW},
+{_PAUSE},
+plain AS MATERIALIZED (
+    SELECT run_at FROM t LEFT JOIN (
+        SELECT run_at FROM vtasks_message
+        WHERE queue = $1 AND state = 1 ORDER BY run_at LIMIT 1) AS first ON true
+    WHERE coalesce(run_at > t.now, true) AND NOT EXISTS (SELECT 1 FROM pause)
+      AND NOT EXISTS (SELECT 1 FROM vtasks_message WHERE queue = $1 AND state = 3)),
+above AS MATERIALIZED ({_READY.format("priority > $6")}),
+beside AS MATERIALIZED ({_READY.format("priority = $6 AND seq > $7")}),
+ready AS MATERIALIZED (SELECT * FROM above UNION ALL SELECT * FROM beside LIMIT $2)
+UPDATE vtasks_message AS m SET state = 2, attempt = m.attempt + 1, token = $3, worker = $4,
+    started_at = t.now, lease_until = t.now + $5::float8
+FROM t, plain WHERE m.ctid = ANY (ARRAY(SELECT place FROM ready WHERE limit_key IS NULL))
+RETURNING CASE WHEN plain.run_at < {HELD!r} THEN plain.run_at - t.now END, {_COLUMNS}
 """
 
 _BY_AGE = "FROM vtasks_message WHERE queue = $1 AND seq >= $2 AND state IN (0, 3)"
@@ -139,23 +160,31 @@ class Left:
         return bool(self.limited or self.lined or self.promoted)
 
 
-def claim(
-    queue: str, limit: int, *, after: Place = BEGINNING, worker: str, lease: float
-) -> Plan[tuple[Claimed, Left]]:
-    """Promote what is due, then take the best ``limit`` messages; and what is left to others.
-
-    Of the priority of the place only what comes ``after`` it.
-    """
+def claim(queue: str, limit: int, *, worker: str, lease: float) -> Plan[tuple[Claimed, Left]]:
+    """Promote what is due, then take the best ``limit`` messages; and what is left to others."""
     token = token_hex(8)
-    query = Query(CLAIM, (queue, max(limit, 0), token, worker, lease, *after))
+    query = Query(CLAIM, (queue, max(limit, 0), token, worker, lease))
     [rows] = yield [query]
     next_due, limited, lined, promoted = rows[0][:4]
     left = Left(limited or (), lined, promoted)
     if rows[0][4] is None:
         return Claimed([], next_due), left
-    taken = [row[4:] for row in rows]
+    return _claimed(queue, token, [row[4:] for row in rows], next_due), left
+
+
+def claim_onwards(
+    queue: str, limit: int, place: Place, *, worker: str, lease: float
+) -> Plan[Claimed]:
+    """Take the best ``limit`` messages beyond this place, if nothing is to be done besides."""
+    token = token_hex(8)
+    [rows] = yield [Query(ONWARDS, (queue, limit, token, worker, lease, *place))]
+    next_due = rows[0][0] if rows else None
+    return _claimed(queue, token, [row[1:] for row in rows], next_due)
+
+
+def _claimed(queue: str, token: str, taken: list[Row], next_due: float | None) -> Claimed:
     taken.sort(key=_by_priority)  # RETURNING promises no order
-    return Claimed([claim_of(queue, token, row) for row in taken], next_due), left
+    return Claimed([claim_of(queue, token, row) for row in taken], next_due)
 
 
 def admit(
@@ -166,7 +195,7 @@ def admit(
         queue, limited, COLUMNS, worker=worker, lease=lease
     )
     claims = [*claimed.claims, *(claim_of(queue, token, row) for row in rows)]
-    claims.sort(key=lambda claim: (-claim.priority, claim.handle))
+    claims.sort(key=in_order)
     return Claimed(claims, sooner(next_due, claimed.next_due))
 
 

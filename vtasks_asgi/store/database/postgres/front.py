@@ -14,30 +14,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vtasks_asgi.core.message import MIN_PRIORITY
 from vtasks_asgi.store.base import Claim
 
 #: A priority, and the number of a message within it.
 type Place = tuple[int, int]
 
-#: Before all messages: all of them have a higher priority.
-BEGINNING: Place = MIN_PRIORITY - 1, 0
 #: Seconds between two claims from the beginning, of which one takes a fiftieth if that fits.
 SHORTEST, LONGEST, SHARE = 0.05, 1.0, 50
 
 
 @dataclass(slots=True)
 class Look:
-    """One claim, and where it begins."""
+    """One claim, and the place it goes on from; None for one from the beginning."""
 
-    place: Place
+    place: Place | None
     began: float
     version: int
-
-    @property
-    def is_whole(self) -> bool:
-        """Does it see everything?"""
-        return self.place is BEGINNING
 
 
 class Front:
@@ -45,35 +37,31 @@ class Front:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._place = BEGINNING
+        self._place: Place | None = None
         self._until = 0.0
         self._version = 0
 
     def begin(self) -> Look:
         now = self._monotonic()
-        return Look(self._place if now < self._until else BEGINNING, now, self._version)
+        return Look(self._place if now < self._until else None, now, self._version)
 
     def end(self, look: Look, claims: Sequence[Claim], limit: int) -> None:
-        if look.is_whole:
+        if look.place is None:
             now = self._monotonic()
             self._until = now + min(max(SHARE * (now - look.began), SHORTEST), LONGEST)
         if not claims or len(claims) < limit:
             self.forget()
         elif look.version == self._version:
-            last = max(claims, key=_order)
-            ended = last.priority, last.handle
-            if look.is_whole or _comes_after(ended, self._place):
-                self._place = ended
+            last = max(claims, key=in_order)
+            if look.place is None or in_order(last) > (-look.place[0], look.place[1]):
+                self._place = last.priority, last.handle
 
     def forget(self) -> None:
         """Something may be ready before that place: the next claim is one from the beginning."""
-        self._place = BEGINNING
+        self._place = None
         self._version += 1
 
 
-def _order(claim: Claim) -> Place:
+def in_order(claim: Claim) -> tuple[int, int]:
+    """For sorting: by priority, then age."""
     return -claim.priority, claim.handle
-
-
-def _comes_after(one: Place, other: Place) -> bool:
-    return (-one[0], one[1]) > (-other[0], other[1])
