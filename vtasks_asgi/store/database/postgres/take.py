@@ -21,7 +21,7 @@ async def take(
             partial(claim_onwards, queue, limit, look.place, worker=worker, lease=lease)
         )
         front.end(look, found.claims, limit)
-        if len(found.claims) >= limit:
+        if found.claims and len(found.claims) >= limit:
             return found, _NOTHING
         look = front.begin()
     missing = limit - len(found.claims)
