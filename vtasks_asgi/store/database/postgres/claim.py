@@ -184,7 +184,7 @@ def claim_onwards(
 
 def _claimed(queue: str, token: str, taken: list[Row], next_due: float | None) -> Claimed:
     taken.sort(key=_by_priority)  # RETURNING promises no order
-    return Claimed([claim_of(queue, token, row) for row in taken], next_due)
+    return Claimed([_plain(queue, token, row) for row in taken], next_due)
 
 
 def admit(
@@ -216,7 +216,7 @@ def claim_later(
     """Take up to ``limit`` ready messages from this one on, oldest first."""
     token = token_hex(8)
     [rows] = yield [Query(_LATER, (queue, since, max(limit, 0), token, worker, lease))]
-    return [claim_of(queue, token, row) for row in sorted(rows, key=lambda row: row[0])]
+    return [_plain(queue, token, row) for row in sorted(rows, key=lambda row: row[0])]
 
 
 def _by_priority(row: Row) -> tuple[int, int]:
@@ -224,11 +224,18 @@ def _by_priority(row: Row) -> tuple[int, int]:
 
 
 def claim_of(queue: str, token: str, row: Row) -> Claim:
-    """From a row of ``COLUMNS``, or of those without the limit's."""
-    seq, uid, body, priority, attempt, crashes, history, run_at, key, note, *limit = row
+    """From a row of ``COLUMNS``."""
+    claim = _plain(queue, token, row[:10])
+    claim.limit = limit_of(*row[10:])
+    return claim
+
+
+def _plain(queue: str, token: str, row: Row) -> Claim:
+    """From a row without the limit's columns."""
+    seq, uid, body, priority, attempt, crashes, history, run_at, key, note = row
     return Claim(
         *(uid, queue, body, priority, token, attempt, crashes, history, run_at),
-        *(None, None, seq, key, note, False, limit_of(*limit)),
+        *(None, None, seq, key, note),
     )
 
 
