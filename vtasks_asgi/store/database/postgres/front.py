@@ -6,8 +6,8 @@ goes on where the last one ended, within its priority; what has a higher one it 
 
 What gets ready before that place is found by the next claim from the beginning: messages whose
 number was drawn first and committed last, and what another process has put back. There is such a
-claim after one that was not full, and after a retry or release of this process; else from time to
-time, so that these take about a fiftieth of it.
+claim after one that was not full, and after a retry, a release, or a caller's transaction of this
+process; else from time to time, so that these take about a fiftieth of it.
 """
 
 import time

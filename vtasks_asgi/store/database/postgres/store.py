@@ -134,6 +134,7 @@ class PostgresStore(PostgresGroups):
 
     def _announce(self, queues: Collection[str]) -> None:
         """After the caller's commit."""
+        self._forget(queues)
         self._doorbell.ring(queues)
         if words := self._ringer.words(queues):
             with suppress(StoreError):  # they will look by themselves
@@ -191,8 +192,7 @@ class PostgresStore(PostgresGroups):
             transaction=limits.among(settlements),
         )
         if back:
-            for queue in back:
-                self._fronts[queue].forget()
+            self._forget(back)
             self._doorbell.ring(back)
         return settled
 
@@ -304,6 +304,11 @@ class PostgresStore(PostgresGroups):
         return set((await self.paused()).tasks)
 
     # -- helpers
+
+    def _forget(self, queues: Collection[str]) -> None:
+        """What comes before the places where claims ended may be ready now."""
+        for queue in queues:
+            self._fronts[queue].forget()
 
     def _sync[T](self, make: Callable[[], Plan[T]], *, transaction: bool = False) -> T:
         """In the caller's transaction if there is one; never on the ORM's from within a loop."""
