@@ -1,5 +1,6 @@
 """Ids: fixed length, in the order of time, never the same twice."""
 
+import itertools
 import time
 import uuid
 
@@ -28,6 +29,12 @@ def test_ids_sort_by_the_millisecond_they_were_made_in(one: float, other: float)
 
 def test_ids_of_one_instant_differ() -> None:
     assert len({new_id(1_800_000_000.0) for _ in range(10_000)}) == 10_000
+
+
+def test_ids_of_one_instant_sort_in_the_order_they_were_made() -> None:
+    made = [new_id(1_800_000_000.0) for _ in range(1_000)]
+    falls = sum(later < earlier for earlier, later in itertools.pairwise(made))
+    assert falls <= 1, "the count may have started anew once"
 
 
 def test_an_id_carries_the_time_it_was_made() -> None:

@@ -13,7 +13,7 @@ from tests.store.helpers import DONE, LEASE, QUEUE, ids, message, push, take
 from vtasks_asgi.store.base import Settlement
 from vtasks_asgi.store.database import pace
 from vtasks_asgi.store.database.pace import Pace
-from vtasks_asgi.store.database.postgres.claim import CLAIM
+from vtasks_asgi.store.database.postgres.claim import CLAIM, ONWARDS
 from vtasks_asgi.store.database.postgres.plan import TUNE
 from vtasks_asgi.store.database.postgres.store import PostgresStore
 
@@ -26,6 +26,9 @@ _FILL = f"""
 INSERT INTO vtasks_message (uid, queue, state, priority, created_at, attempt, crashes, body)
 SELECT 'fill-' || n, '{QUEUE}', 0, %(priority)s, 0, 0, 0, 'body' FROM generate_series(1, {MANY}) n
 """
+
+#: Of most messages another queue, and of the last ones this.
+OTHERS = f"CASE WHEN n < 900000 THEN 'other' ELSE '{QUEUE}' END"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,10 @@ def explain(url: str, priority: str) -> Iterator[dict[str, Any]]:
             connection.execute(TUNE.text)
             query = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim {values}"
             [(found,)] = connection.execute(query).fetchall()
+    yield from _nodes(found)
+
+
+def _nodes(found: Any) -> Iterator[dict[str, Any]]:
     nodes = [found[0]["Plan"]]
     while nodes:
         node = nodes.pop()
@@ -68,11 +75,41 @@ def test_a_claim_walks_the_index_among_a_million(url: str, priority: str) -> Non
     nodes = list(explain(url, priority))
     scans = [node for node in nodes if node.get("Relation Name") == "vtasks_message"]
     reads = [node for node in scans if "Scan" in node["Node Type"]]
-    assert {node["Node Type"] for node in reads} <= {"Index Scan", "Index Only Scan"}
-    assert "vtasks_message_ready" in {node["Index Name"] for node in reads}
+    assert {node["Node Type"] for node in reads} <= {"Index Scan", "Index Only Scan", "Tid Scan"}
+    assert "vtasks_message_ready" in {node.get("Index Name") for node in reads}
     assert max(node["Actual Rows"] for node in nodes) <= 100
     pages = nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"]
     assert pages < 10_000, "all of the table are 20,000"
+
+
+@pytest.mark.parametrize("queue", [f"'{QUEUE}'", OTHERS], ids=["one queue", "two queues"])
+@pytest.mark.parametrize("fresh", [True, False], ids=["old plan", "new plan"])
+def test_a_claim_that_goes_on_walks_the_index_of_the_ready(
+    url: str, queue: str, *, fresh: bool
+) -> None:
+    """Not the primary key, though that has the same order."""
+    values = f"('{QUEUE}', 100, 'token', 'worker', 30, 0, 100)"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE vtasks_message RESTART IDENTITY")
+        connection.execute("VACUUM ANALYZE vtasks_message")
+        fill = _FILL.replace(f"'{QUEUE}'", queue) % {"priority": "0"}
+        if not fresh:
+            connection.execute(fill)
+            connection.execute("VACUUM ANALYZE vtasks_message")
+        types = "text, int2, text, text, float8, int8, int8"
+        connection.execute(f"PREPARE claim ({types}) AS {ONWARDS}")
+        with connection.transaction():
+            connection.execute(TUNE.text)
+            connection.execute(f"EXECUTE claim {values}")
+            if fresh:
+                connection.execute(fill)
+            query = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE claim {values}"
+            [(found,)] = connection.execute(query).fetchall()
+    nodes = list(_nodes(found))
+    assert "vtasks_message_pkey" not in {node.get("Index Name") for node in nodes}
+    assert "Sort" not in {node["Node Type"] for node in nodes}
+    assert nodes[0]["Shared Hit Blocks"] + nodes[0]["Shared Read Blocks"] < 10_000
+    assert nodes[0]["Actual Rows"] == 100
 
 
 async def test_p99_of_a_claim_with_100_000_dead_rows(url: str) -> None:

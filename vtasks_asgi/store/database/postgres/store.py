@@ -33,10 +33,12 @@ from vtasks_asgi.store.database.postgres import claim, control, inspect, limits,
 from vtasks_asgi.store.database.postgres.admission import admit
 from vtasks_asgi.store.database.postgres.bell import Listener, Ringer
 from vtasks_asgi.store.database.postgres.connections import mapped_errors
+from vtasks_asgi.store.database.postgres.front import Front
 from vtasks_asgi.store.database.postgres.grouping import PostgresGroups
 from vtasks_asgi.store.database.postgres.plan import Plan
 from vtasks_asgi.store.database.postgres.pool import POOL_SIZE
 from vtasks_asgi.store.database.postgres.runner import Runner
+from vtasks_asgi.store.database.postgres.take import take
 from vtasks_asgi.store.database.turns import Turns
 from vtasks_asgi.store.doorbell import Doorbell
 from vtasks_asgi.store.group_commit import GroupCommit
@@ -63,6 +65,7 @@ class PostgresStore(PostgresGroups):
         self._heard: dict[str, int] = {}
         self._turns = Turns()
         self._paces: defaultdict[str, Paces] = defaultdict(Paces)
+        self._fronts: defaultdict[str, Front] = defaultdict(Front)
         # Apart, for a unique key may have to wait for the end of somebody's transaction.
         self._pushes = GroupCommit(self._push_group)
         self._unique_pushes = GroupCommit(self._push_group)
@@ -131,6 +134,7 @@ class PostgresStore(PostgresGroups):
 
     def _announce(self, queues: Collection[str]) -> None:
         """After the caller's commit."""
+        self._forget(queues)
         self._doorbell.ring(queues)
         if words := self._ringer.words(queues):
             with suppress(StoreError):  # they will look by themselves
@@ -155,12 +159,12 @@ class PostgresStore(PostgresGroups):
         self._heard[queue] = self._doorbell.listen(queue)
         paces = self._paces[queue]
         if paces.ready.begin():
-            claimed, left = await self._runner.run(
-                lambda: claim.claim(queue, limit, worker=worker, lease=lease)
+            claimed, left = await take(
+                self._runner, self._fronts[queue], queue, limit, worker=worker, lease=lease
             )
             if left.lined:
-                take = partial(lines.claim, worker=worker, lease=lease, turns=self._turns)
-                by_turns = partial(take, queue, limit, claimed)
+                by_turns = partial(lines.claim, queue, limit, claimed, worker=worker, lease=lease)
+                by_turns = partial(by_turns, turns=self._turns)
                 claimed = await self._runner.run(by_turns, transaction=True)
             elif left.limited:
                 claimed = await admit(
@@ -188,6 +192,7 @@ class PostgresStore(PostgresGroups):
             transaction=limits.among(settlements),
         )
         if back:
+            self._forget(back)
             self._doorbell.ring(back)
         return settled
 
@@ -299,6 +304,11 @@ class PostgresStore(PostgresGroups):
         return set((await self.paused()).tasks)
 
     # -- helpers
+
+    def _forget(self, queues: Collection[str]) -> None:
+        """What comes before the places where claims ended may be ready now."""
+        for queue in queues:
+            self._fronts[queue].forget()
 
     def _sync[T](self, make: Callable[[], Plan[T]], *, transaction: bool = False) -> T:
         """In the caller's transaction if there is one; never on the ORM's from within a loop."""
