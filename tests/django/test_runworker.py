@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from django.core.management import CommandError, call_command
 from tests.django import sample
 from tests.django.conftest import Change
 from tests.django.helpers import rows
+from tests.processes import free_port
 from vtasks_asgi.management.commands import runworker
 from vtasks_asgi.observe.health_file import HealthFile
 from vtasks_asgi.runtime.config import PoolConfig
@@ -194,11 +194,6 @@ def test_health_file_and_metrics_port_serve_while_it_runs(
     work("--metrics-port", str(port), "--health-check-file", str(file))
     assert served == [b'{"status":"ok"}', b"ok"]
     assert not file.exists(), "it removes its file at the end"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def get(port: int, path: str) -> bytes:

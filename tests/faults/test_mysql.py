@@ -14,8 +14,9 @@ from django.test import override_settings
 from tests.database import added_database
 from tests.missing import need
 from tests.services.mariadb import MariaDB
-from tests.store.helpers import DONE, LEASE, ids, message, push, settle, stats, take
+from tests.store.helpers import LEASE, ids, message, push, settle, stats, take
 from vtasks_asgi.core.errors import StoreUnavailable
+from vtasks_asgi.core.outcome import Done
 from vtasks_asgi.store.base import Claim, FullStore, Settlement
 from vtasks_asgi.store.database.mysql import store as mysql
 from vtasks_asgi.store.database.mysql.store import MySQLStore
@@ -24,6 +25,11 @@ from vtasks_asgi.store.database.records import MIGRATE
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(180)]
 
 ALIAS = "mortal"
+
+#: A push whose answer was lost is made again, and finds the result of what has been done meanwhile.
+KEPT = Done(b"h", b"v", ttl=600.0)
+#: Seconds of a lease, longer than a round takes however busy the machine is.
+AT_WORK = 6.0
 
 
 @pytest.fixture(scope="module")
@@ -149,11 +155,11 @@ async def consume(store: MySQLStore, ended: asyncio.Event) -> list[str]:
     """Everything until nothing is left; claims whose answer was lost, when their lease is over."""
     done: list[str] = []
     while not ended.is_set() or (await acknowledged(partial(stats, store))).running:
-        claim = partial(store.claim, "default", 20, worker="w", lease=2.0)
+        claim = partial(store.claim, "default", 20, worker="w", lease=AT_WORK)
         claims = (await acknowledged(claim)).claims
-        reclaim = partial(store.reclaim, "default", 20, worker="w", lease=2.0)
+        reclaim = partial(store.reclaim, "default", 20, worker="w", lease=AT_WORK)
         claims += await acknowledged(reclaim)
-        settlements = [Settlement(each, DONE) for each in claims]
+        settlements = [Settlement(each, KEPT) for each in claims]
         await acknowledged(partial(store.settle, settlements))
         done += ids(claims)
     return done

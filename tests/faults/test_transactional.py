@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.brokers import Broker, Database
-from tests.ledger import Word
+from tests.ledger import Fault, Word
 from tests.processes import Process, wait_for
 from tests.projects import Project, project
 
@@ -57,13 +57,14 @@ def test_kill_9(tmp_path: Path, broker: Broker) -> None:
         it.worker()
         client, victim = it.client(), it.worker()
         client.do("feed", "f", CALLS, 0.02)
-        faults = []
-        for _ in range(5):
+        faults: list[Fault] = []
+        # Between a look and its kill a run may end, and then nothing was hit.
+        while sum(bool(it.book().in_flight(each.pid, each.at)) for each in faults) < 5:
             wait_for(partial(running, it, victim), "work in flight")
             faults.append(victim.kill())
             victim = it.worker()
         client.do("rest")
-        verdict = it.verdict(*faults, silence=2 * LEASE, timeout=120)
+        verdict = it.verdict(*faults, silence=2 * LEASE, timeout=120, must_hit=False)
         assert verdict.word is Word.KEPT, verdict
         check_effects(it, broker)
 

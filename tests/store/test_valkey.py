@@ -32,7 +32,7 @@ pytestmark = pytest.mark.server
 async def emptied(valkey: Valkey) -> AsyncIterator[ValkeyStore]:
     """A store on a server without a key."""
     valkey.empty()
-    async with opened(valkey.url, timeout=20.0) as it:
+    async with opened(valkey.url) as it:
         yield it
 
 

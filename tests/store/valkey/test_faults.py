@@ -122,7 +122,7 @@ async def test_without_memory_nothing_new_is_taken_and_work_is_finished(own: Val
 
 
 async def test_a_push_whose_answer_is_lost_may_be_made_again(relay: Relay, valkey: Valkey) -> None:
-    async with opened(through(relay)) as it:
+    async with opened(through(relay), timeout=TIMEOUT) as it:
         await push(it)
         pushed = message()
         relay.replies.swallow = True
@@ -150,7 +150,7 @@ async def _until_it_works(it: ValkeyStore, pushed: Message) -> list[Receipt]:
 
 
 async def test_a_settlement_whose_answer_is_lost_may_be_made_again(relay: Relay) -> None:
-    async with opened(through(relay)) as it:
+    async with opened(through(relay), timeout=TIMEOUT) as it:
         await settle(it, await pushed_and_taken(it))  # the server knows the script from here on
         claim = await pushed_and_taken(it)
         relay.replies.swallow = True
@@ -164,7 +164,7 @@ async def test_a_settlement_whose_answer_is_lost_may_be_made_again(relay: Relay)
 
 async def test_cut_in_the_middle_of_anything(relay: Relay) -> None:
     """Wherever a request or its answer breaks off, what was acknowledged is there, once."""
-    async with opened(through(relay)) as it:
+    async with opened(through(relay), timeout=TIMEOUT) as it:
         acknowledged: list[str] = []
         for cut in range(1, 400, 7):
             way = relay.requests if cut % 2 else relay.replies
@@ -188,7 +188,7 @@ async def test_cut_in_the_middle_of_anything(relay: Relay) -> None:
 
 @pytest.mark.parametrize("harm", ["cut", "half_close", "kill"])
 async def test_connections_that_end_are_made_anew(relay: Relay, valkey: Valkey, harm: str) -> None:
-    async with opened(through(relay)) as it:
+    async with opened(through(relay), timeout=TIMEOUT) as it:
         await take(it)
         waiting = asyncio.create_task(it.wait([QUEUE], 60.0))
         await asyncio.to_thread(it.push_sync, [message("other")])
@@ -211,7 +211,7 @@ async def test_connections_that_end_are_made_anew(relay: Relay, valkey: Valkey, 
 async def test_the_doorbell_is_heard_again_after_its_connection_was_lost(
     relay: Relay, valkey: Valkey
 ) -> None:
-    async with opened(through(relay)) as it, opened(valkey.url) as other:
+    async with opened(through(relay), timeout=TIMEOUT) as it, opened(valkey.url) as other:
         await take(it)
         await it.wait([QUEUE], 0.05)
         for _ in range(3):
@@ -230,7 +230,7 @@ async def test_the_doorbell_is_heard_again_after_its_connection_was_lost(
 
 
 async def test_a_frozen_server_is_answered_for_in_time(own: Valkey) -> None:
-    async with opened(own.url) as it:
+    async with opened(own.url, timeout=TIMEOUT) as it:
         claim = await pushed_and_taken(it)
         await extended(it, [claim])
         await asyncio.to_thread(own.freeze)
@@ -257,7 +257,7 @@ async def test_a_frozen_server_is_answered_for_in_time(own: Valkey) -> None:
 async def test_a_caller_who_gives_up_leaves_the_connection_to_the_others(
     relay: Relay, valkey: Valkey
 ) -> None:
-    async with opened(through(relay), timeout=20.0) as it:
+    async with opened(through(relay)) as it:
         await push(it)
         connected = {each["id"] for each in clients(valkey)}
         relay.replies.delay = 0.3
@@ -283,9 +283,9 @@ def test_a_loop_that_was_blocked_for_long_blames_nobody(
 
 
 async def _pushes_and_blocks(relay: Relay) -> None:
-    async with opened(f"valkey://127.0.0.1:{relay.target}", timeout=20.0) as patient:
+    async with opened(f"valkey://127.0.0.1:{relay.target}") as patient:
         await push(patient, body=bytes(8 * 2**20))
-    async with opened(through(relay)) as it:
+    async with opened(through(relay), timeout=TIMEOUT) as it:
         relay.replies.delay = 0.2
         taking = asyncio.create_task(take(it))
         await asyncio.sleep(0.05)
@@ -294,7 +294,7 @@ async def _pushes_and_blocks(relay: Relay) -> None:
 
 
 async def test_a_server_that_comes_back_has_kept_what_it_acknowledged(own: Valkey) -> None:
-    async with opened(own.url) as it:
+    async with opened(own.url, timeout=TIMEOUT) as it:
         pushed = await push(it, 50)
         await asyncio.to_thread(own.kill)
         with pytest.raises(StoreUnavailable):

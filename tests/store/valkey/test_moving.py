@@ -102,7 +102,7 @@ async def test_a_node_that_is_gone_costs_only_its_own_queues(own_cluster: Valkey
     victim = next(node for node in own_cluster.nodes if node is not registry)
     for node in own_cluster.nodes:  # or the others would refuse everything as well
         node.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")
-    async with opened(cluster_url(own_cluster)) as it:
+    async with opened(cluster_url(own_cluster), timeout=TIMEOUT) as it:
         for queue in queues.values():
             await push(it, 3, queue)
         await asyncio.to_thread(victim.kill)
@@ -196,6 +196,6 @@ async def test_a_primary_that_was_replaced_in_order_is_left_at_once(trio: Sentin
 async def test_sentinels_that_do_not_know_the_service(sentinel: SentinelTrio) -> None:
     url = sentinel_url(sentinel).replace(f"/{PRIMARY}", "/other")
     with pytest.raises(StoreUnavailable, match="no sentinel knows the primary of 'other'"):
-        await store(url).open()
+        await store(url, timeout=TIMEOUT).open()
     with pytest.raises(StoreUnavailable, match="no sentinel knows the primary of 'other'"):
-        await asyncio.to_thread(store(url).push_sync, [message()])
+        await asyncio.to_thread(store(url, timeout=TIMEOUT).push_sync, [message()])
