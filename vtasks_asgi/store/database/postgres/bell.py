@@ -2,7 +2,7 @@
 
 Nothing depends on it but how soon work begins: the runtime looks once a second whatever happens.
 A sender rings at most once per queue in ``PAUSE``; so whoever hears a ring looks twice, at once and
-after ``PAUSE``, by when all that was not rung for has been committed.
+after ``PAUSE``, by when all that was not rung for has been committed, unless that took long.
 """
 
 import asyncio
