@@ -26,15 +26,13 @@ from vtasks_asgi.store.base import (
     Ticked,
     Ticks,
 )
-from vtasks_asgi.store.control import Cancellation, Paused
 from vtasks_asgi.store.database.pace import Paces
-from vtasks_asgi.store.database.pauses import QUEUE, TASK
-from vtasks_asgi.store.database.postgres import claim, control, inspect, limits, lines, push, settle
+from vtasks_asgi.store.database.postgres import claim, inspect, limits, lines, push, settle
 from vtasks_asgi.store.database.postgres.admission import admit
 from vtasks_asgi.store.database.postgres.bell import Listener, Ringer
 from vtasks_asgi.store.database.postgres.connections import mapped_errors
+from vtasks_asgi.store.database.postgres.controlling import PostgresControl
 from vtasks_asgi.store.database.postgres.front import Front
-from vtasks_asgi.store.database.postgres.grouping import PostgresGroups
 from vtasks_asgi.store.database.postgres.plan import Plan
 from vtasks_asgi.store.database.postgres.pool import POOL_SIZE
 from vtasks_asgi.store.database.postgres.runner import Runner
@@ -47,7 +45,7 @@ from vtasks_asgi.store.group_commit import GroupCommit
 DEAF_POLL = 0.25
 
 
-class PostgresStore(PostgresGroups):
+class PostgresStore(PostgresControl):
     """See ``store.base``. ``alias`` names the database in Django's DATABASES.
 
     ``pool_size`` bounds the pool that this process shares; the first store to open it decides.
@@ -163,9 +161,9 @@ class PostgresStore(PostgresGroups):
                 self._runner, self._fronts[queue], queue, limit, worker=worker, lease=lease
             )
             if left.lined:
-                by_turns = partial(lines.claim, queue, limit, claimed, worker=worker, lease=lease)
-                by_turns = partial(by_turns, turns=self._turns)
-                claimed = await self._runner.run(by_turns, transaction=True)
+                by_turns = partial(lines.claim, worker=worker, lease=lease, turns=self._turns)
+                make = partial(by_turns, queue, limit, claimed)
+                claimed = await self._runner.run(make, transaction=True)
             elif left.limited:
                 claimed = await admit(
                     self._runner, queue, left.limited, claimed, worker=worker, lease=lease
@@ -270,38 +268,6 @@ class PostgresStore(PostgresGroups):
 
     async def prune(self, limit: int) -> int:
         return await self._runner.run(lambda: inspect.prune(limit), transaction=True)
-
-    # -- cancelling and pausing
-
-    async def cancel(self, ids: Sequence[str]) -> Cancellation:
-        return await self._runner.run(lambda: control.cancel(ids, self._cap), transaction=True)
-
-    def cancel_sync(self, ids: Sequence[str]) -> Cancellation:
-        return self._sync(lambda: control.cancel(ids, self._cap), transaction=True)
-
-    def cancelled(self, claims: Sequence[Claim]) -> list[Claim]:
-        return self._runner.run_in_thread(lambda: control.cancelled(claims))
-
-    async def pause(self, queue: str, until: float | None = None) -> None:
-        await self._runner.run(lambda: control.pause(QUEUE, queue, until))
-
-    async def resume(self, queue: str) -> bool:
-        words = self._ringer.words({queue})
-        was = await self._runner.run(lambda: control.resume(QUEUE, queue, words))
-        self._doorbell.ring({queue})
-        return was
-
-    async def pause_task(self, task: str, until: float | None = None) -> None:
-        await self._runner.run(lambda: control.pause(TASK, task, until))
-
-    async def resume_task(self, task: str) -> bool:
-        return await self._runner.run(lambda: control.resume(TASK, task))
-
-    async def paused(self) -> Paused:
-        return await self._runner.run(control.paused)
-
-    async def paused_tasks(self) -> set[str]:
-        return set((await self.paused()).tasks)
 
     # -- helpers
 
